@@ -1,0 +1,9 @@
+//! cutaway opens containers up.
+//!
+//! Every subcommand performs a **real** kernel operation and tells each system call it makes. A command does
+//! not act while it talks: it builds a [`plan::Plan`], and the one [`engine`] either prints that plan
+//! (`--explain`) or performs it. `ARCHITECTURE.md` has the map of the house.
+
+pub mod error;
+pub mod image;
+pub mod sys;
