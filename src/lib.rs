@@ -6,4 +6,7 @@
 
 pub mod error;
 pub mod image;
+pub mod plan;
+pub mod probe;
+pub mod report;
 pub mod sys;

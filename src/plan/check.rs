@@ -1,0 +1,94 @@
+//! What must hold for every plan before it is shown or performed; the tests run it over every concept.
+//!
+//! A call may use a slot only after an earlier call of the same process has filled it; an undo uses none; a
+//! gate that one side passes is opened by the other; nothing follows an exec.
+
+use std::collections::HashSet;
+
+use super::{Action, Gate, Plan, Spawn, Step, Undo};
+use crate::sys::{Slot, Slots, Syscall};
+
+impl Plan {
+    /// The rules that the plan breaks, as sentences; empty for a sound plan.
+    #[must_use]
+    pub fn check(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        steps(&self.steps, HashSet::new(), &mut faults);
+        faults
+    }
+}
+
+fn steps(steps: &[Step], mut filled: HashSet<Slot>, faults: &mut Vec<String>) {
+    for (index, step) in steps.iter().enumerate() {
+        if step.say.is_empty() || step.say.ends_with('.') {
+            faults.push(format!("`{}` is not an imperative sentence without a full stop", step.say));
+        }
+        for undo in &step.undo {
+            if let Undo::Call(call) = undo
+                && uses_slots(call, &HashSet::new())
+            {
+                faults.push(format!("the undo `{call}` refers to something that dies with the process"));
+            }
+        }
+        match &step.action {
+            Action::Calls(calls) => {
+                for call in calls {
+                    if uses_slots(&call.syscall, &filled) {
+                        faults.push(format!("`{}` uses a value that no earlier call stored", call.syscall));
+                    }
+                    filled.extend(call.into.clone());
+                }
+            }
+            Action::Spawn(spawn) => {
+                check_spawn(spawn, &filled, faults);
+                filled.insert(spawn.into.clone());
+            }
+            Action::Gate(Gate::Take(slot)) => {
+                filled.insert(slot.clone());
+            }
+            Action::Exec(_) if index + 1 != steps.len() => {
+                faults.push(format!("steps follow the exec in `{}`", step.say));
+            }
+            Action::Wait(wait) if !filled.contains(&wait.pid) => {
+                faults.push(format!("`{}` waits for a child that was not started", step.say));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn check_spawn(spawn: &Spawn, filled: &HashSet<Slot>, faults: &mut Vec<String>) {
+    let mut parent = filled.clone();
+    parent.insert(spawn.into.clone());
+    steps(&spawn.meanwhile, parent, faults);
+    steps(&spawn.child, filled.clone(), faults);
+    for (here, there) in [(&spawn.meanwhile, &spawn.child), (&spawn.child, &spawn.meanwhile)] {
+        for gate in gates(here) {
+            let answered = match gate {
+                Gate::Pass(name) => gates(there).any(|other| *other == Gate::Open(name)),
+                Gate::Open(name) => gates(there).any(|other| *other == Gate::Pass(name)),
+                Gate::Take(_) => gates(there).any(|other| matches!(other, Gate::Hand(_))),
+                Gate::Hand(_) => gates(there).any(|other| matches!(other, Gate::Take(_))),
+            };
+            if !answered {
+                faults.push(format!("no one answers the gate {gate:?}"));
+            }
+        }
+    }
+}
+
+fn gates(steps: &[Step]) -> impl Iterator<Item = &Gate> {
+    steps.iter().filter_map(|step| match &step.action {
+        Action::Gate(gate) => Some(gate),
+        _ => None,
+    })
+}
+
+/// Whether the call still has a slot once those that are filled have been read.
+fn uses_slots(call: &Syscall, filled: &HashSet<Slot>) -> bool {
+    let mut slots = Slots::default();
+    for slot in filled {
+        slots.set(slot, 0);
+    }
+    call.resolve(&slots).has_slots()
+}

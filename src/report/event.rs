@@ -1,0 +1,105 @@
+//! The events: what the engine says while it performs a plan. Each is one line of the JSON recording.
+//!
+//! This is a public contract: fields may be added, never renamed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::error::Parts;
+
+/// The version of the contract, in the `plan` event.
+pub const VERSION: u32 = 1;
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[allow(missing_docs, reason = "the fields are described in the book's chapter on the recording")]
+pub enum Event {
+    /// A plan begins.
+    Plan {
+        command: Vec<String>,
+        title: String,
+        version: u32,
+        steps: usize,
+        notes: Vec<String>,
+        needs: Vec<String>,
+    },
+    /// A step begins. `id` is hierarchical: `3`, and `3.1` for the first step of the child that 3 starts.
+    Step { id: String, actor: String, say: String, why: String, chapter: Option<String> },
+    /// A step has ended.
+    StepDone { id: String, actor: String },
+    /// A call was entered; its `call` event follows when it has returned.
+    Entered { step: String, actor: String, pid: i32, syscall: String, text: String },
+    /// A call returned. `undo` marks calls that take something back.
+    Call {
+        step: String,
+        actor: String,
+        pid: i32,
+        syscall: String,
+        /// What strace prints, up to the closing bracket.
+        text: String,
+        /// What strace prints after ` = `: the number, or `-1`.
+        result: String,
+        /// The errno's name.
+        errno: Option<String>,
+        /// Microseconds.
+        us: u64,
+        #[serde(default)]
+        undo: bool,
+        /// The errno is expected here and the plan goes on.
+        #[serde(default)]
+        allowed: bool,
+        /// The result was not seen but concluded: exec's success from the closing of the report socket.
+        #[serde(default)]
+        inferred: bool,
+    },
+    /// Kernel state, read by the process that acted.
+    State { step: String, actor: String, when: When, probe: String, value: Json },
+    /// A claim was checked. `saw` is what was found instead when it does not hold.
+    Claim { step: String, actor: String, claim: String, held: bool, saw: Option<String> },
+    /// A step was not done, for a reason found while planning.
+    Skipped { step: String, actor: String, why: String },
+    /// A gate between parent and child was opened or passed, or a descriptor handed over.
+    Gate { step: String, actor: String, text: String },
+    /// Bulk work has ended: measured counts by name, and how many calls of which kind it took.
+    Bulk {
+        step: String,
+        actor: String,
+        what: String,
+        subject: String,
+        counts: BTreeMap<String, u64>,
+        calls: BTreeMap<String, u64>,
+        us: u64,
+        #[serde(default)]
+        undo: bool,
+        /// What could not be kept or was left out, as sentences.
+        #[serde(default)]
+        remarks: Vec<String>,
+    },
+    /// A signal arrived and was passed on or acted on.
+    Signal { actor: String, signal: String, text: String },
+    /// Undoing begins: how many steps will be taken back, and why.
+    Undo { steps: usize, because: String },
+    /// Undoing has ended.
+    Undone { steps: usize, of: usize, left: Vec<String> },
+    /// A process ended: the workload's wait status, then (actor `parent`) the command's exit code.
+    Exit { actor: String, pid: i32, status: i32, signal: Option<String>, text: String },
+    /// Something failed.
+    Error { step: Option<String>, actor: String, error: Parts },
+    /// The command is finished.
+    Done { status: i32, us: u64 },
+}
+
+/// Whether state was read before or after the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Before the step's action.
+    Before,
+    /// After it.
+    After,
+    /// The step only looks.
+    Now,
+}

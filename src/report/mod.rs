@@ -1,0 +1,16 @@
+//! Observers of what happens: the narrator for people, the recorder for programs, and `--explain`.
+//!
+//! They all see the same [`event::Event`]s, so that none of them can tell another story.
+
+pub mod event;
+
+use event::Event;
+
+/// Something that is told every event, in order.
+pub trait Observer {
+    /// One event.
+    fn observe(&mut self, event: &Event);
+
+    /// Called before the process duplicates itself or stops for input: write out what is buffered.
+    fn flush(&mut self) {}
+}

@@ -1,0 +1,600 @@
+//! System calls as data.
+//!
+//! A [`Syscall`] is a plain value: it can be printed, compared, written to a journal, sent to another
+//! process, and performed. [`Syscall::lower`] turns it into its name, its number and its arguments; the
+//! notation and the registers both come from that one list.
+//!
+//! Only the `*at`, `2` and `3` forms are here: the old ones do not exist on every architecture, and a
+//! telling that names a call the kernel never saw would be false there.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::arg::Arg;
+use super::flags::{
+    Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
+    MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, Signal, Word,
+};
+use super::netlink::Message;
+use super::value::{Slots, Text, Value};
+
+/// The kind and permissions of a node that mknodat(2) makes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Node {
+    /// An empty regular file.
+    File,
+    /// A character device with its major and minor number.
+    Char(u32, u32),
+}
+
+/// What prctl(2) is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Prctl {
+    /// `PR_SET_PDEATHSIG`: the signal the caller gets when its parent dies.
+    ParentDeathSignal(Signal),
+    /// `PR_SET_DUMPABLE`: whether others may look into the caller through /proc.
+    Dumpable(bool),
+    /// `PR_CAPBSET_DROP`: take a capability out of the bounding set.
+    DropBounding(Capability),
+    /// `PR_SET_NO_NEW_PRIVS`: execve never again grants a privilege.
+    NoNewPrivs,
+    /// `PR_SET_KEEPCAPS`: keep the permitted set when the last uid leaves 0.
+    KeepCaps(bool),
+    /// `PR_CAP_AMBIENT_CLEAR_ALL`: empty the ambient set.
+    ClearAmbient,
+}
+
+/// What ioctl(2) is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ioctl {
+    /// `TIOCSCTTY`: make the terminal the caller's controlling terminal.
+    ControllingTerminal,
+    /// `TIOCSPTLCK`: lock or unlock the other end of a pseudo-terminal.
+    LockPty(bool),
+    /// `TIOCGPTPEER`: open the other end of a pseudo-terminal.
+    OpenPeer,
+    /// `TIOCSWINSZ`: rows and columns of the window.
+    WindowSize(u16, u16),
+}
+
+/// A system call with all its arguments.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are the parameters of the man page, under its names")]
+pub enum Syscall {
+    // Mounts
+    Mount { source: Option<Text>, target: Text, fstype: Option<Text>, flags: MsFlags, data: Option<Text> },
+    Umount2 { target: Text, flags: MntFlags },
+    PivotRoot { new_root: Text, put_old: Text },
+    Chroot { path: Text },
+    Fsopen { fsname: Text, flags: FsopenFlags },
+    Fsconfig { fd: Value, cmd: FsconfigCmd, key: Option<Text>, value: Option<Text> },
+    Fsmount { fd: Value, flags: FsmountFlags, attr: MountAttr },
+    MoveMount { from: Value, from_path: Text, to: Value, to_path: Text, flags: MoveMountFlags },
+    OpenTree { dir: Value, path: Text, flags: OpenTreeFlags },
+    MountSetattr { dir: Value, path: Text, flags: AtFlags, set: MountAttr, clear: MountAttr },
+    // Files
+    Openat { dir: Value, path: Text, access: Access, flags: OFlags, mode: u32 },
+    Openat2 { dir: Value, path: Text, access: Access, flags: OFlags, resolve: ResolveFlags },
+    Close { fd: Value },
+    Write { fd: Value, data: Text },
+    Mkdirat { dir: Value, path: Text, mode: u32 },
+    Unlinkat { dir: Value, path: Text, flags: AtFlags },
+    Symlinkat { target: Text, dir: Value, path: Text },
+    Mknodat { dir: Value, path: Text, node: Node, mode: u32 },
+    Fchmodat { dir: Value, path: Text, mode: u32 },
+    Fchownat { dir: Value, path: Text, uid: u32, gid: u32, flags: AtFlags },
+    Dup3 { from: Value, to: Value, flags: OFlags },
+    Chdir { path: Text },
+    Fchdir { fd: Value },
+    Umask { mask: u32 },
+    CloseRange { first: u32, last: u32, flags: CloseRangeFlags },
+    Ioctl { fd: Value, request: Ioctl },
+    // Processes and namespaces
+    Clone3 { flags: CloneFlags, exit_signal: Option<Signal>, cgroup: Option<Value> },
+    Unshare { flags: CloneFlags },
+    Setns { fd: Value, kind: CloneFlags },
+    Execve { path: Text, argv: Vec<Text>, envp: Vec<Text> },
+    Kill { pid: Value, signal: Signal },
+    PidfdOpen { pid: Value },
+    PidfdSendSignal { pidfd: Value, signal: Signal },
+    Setsid,
+    Sethostname { name: Text },
+    Setdomainname { name: Text },
+    // Identity and privilege
+    Setgroups { groups: Vec<u32> },
+    Setresuid { uid: u32 },
+    Setresgid { gid: u32 },
+    Prctl(Prctl),
+    Capset { effective: CapSet, permitted: CapSet, inheritable: CapSet },
+    // Netlink
+    Socket { protocol: Netlink },
+    Sendto { fd: Value, message: Message },
+    Recvfrom { fd: Value },
+}
+
+/// The netlink families that are spoken here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Netlink {
+    /// Links, addresses, routes, neighbours.
+    Route,
+}
+
+/// How many bytes an answer may have. The kernel's acknowledgements are far smaller.
+pub const ANSWER: usize = 8192;
+
+/// A call in the form that is printed and performed: name, number, arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lowered {
+    /// The name, as the kernel and strace spell it.
+    pub name: &'static str,
+    /// The number on this architecture.
+    pub number: libc::c_long,
+    /// The arguments in order.
+    pub args: Vec<Arg>,
+}
+
+/// The name is taken from the number's constant, so that neither can be another call's.
+macro_rules! lower {
+    ($number:ident($($arg:expr),* $(,)?)) => {
+        Lowered { name: &stringify!($number)["SYS_".len()..], number: libc::$number, args: vec![$($arg),*] }
+    };
+}
+
+fn number(value: &Value) -> Arg {
+    Arg::Number(value.clone())
+}
+
+fn dir(value: &Value) -> Arg {
+    Arg::Dir(value.clone())
+}
+
+fn path(text: &Text) -> Arg {
+    Arg::Str(text.clone())
+}
+
+/// `O_RDWR|O_CLOEXEC`: the access mode comes first and is printed even where it is 0.
+fn open_flags(access: Access, flags: OFlags) -> Arg {
+    let (bits, names) = flags.word();
+    let text = std::iter::once(access.name()).chain(names).collect::<Vec<_>>().join("|");
+    Arg::Word { bits: bits | access.number(), text }
+}
+
+fn signal(signal: Signal) -> Arg {
+    Arg::named(signal.number(), signal.name())
+}
+
+fn ids(list: &[u32]) -> Arg {
+    let text = list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    Arg::Struct { bytes: list.iter().flat_map(|id| id.to_ne_bytes()).collect(), text: format!("[{text}]") }
+}
+
+/// `struct clone_args` ([clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html)): eleven 64-bit fields.
+fn clone_args(flags: CloneFlags, exit_signal: Option<Signal>, cgroup: Option<&Value>) -> Arg {
+    let exit = exit_signal.map_or(0, Signal::number);
+    let group = match cgroup {
+        Some(Value::Known(fd)) => fd.cast_unsigned(),
+        _ => 0,
+    };
+    let fields: [u64; 11] = [flags.bits(), 0, 0, 0, exit, 0, 0, 0, 0, 0, group];
+    let (_, names) = flags.word();
+    let mut text = format!("{{flags={}", if names.is_empty() { "0".to_owned() } else { names.join("|") });
+    text.push_str(", exit_signal=");
+    text.push_str(exit_signal.map_or("0", Signal::name));
+    text.push_str(", stack=NULL, stack_size=0");
+    if let Some(value) = cgroup {
+        text.push_str(", cgroup=");
+        number(value).print(&mut text);
+    }
+    text.push('}');
+    Arg::Struct { bytes: fields.iter().flat_map(|field| field.to_ne_bytes()).collect(), text }
+}
+
+/// `struct open_how` ([openat2(2)](https://man7.org/linux/man-pages/man2/openat2.2.html)).
+fn open_how(access: Access, flags: OFlags, resolve: ResolveFlags) -> Arg {
+    let mut text = String::from("{flags=");
+    open_flags(access, flags).print(&mut text);
+    text.push_str(", resolve=");
+    Arg::flags(&resolve).print(&mut text);
+    text.push('}');
+    let fields = [u64::from(flags.bits()) | access.number(), 0, resolve.bits()];
+    Arg::Struct { bytes: fields.iter().flat_map(|field| field.to_ne_bytes()).collect(), text }
+}
+
+/// `struct mount_attr` ([mount_setattr(2)](https://man7.org/linux/man-pages/man2/mount_setattr.2.html)).
+fn mount_attr(set: MountAttr, clear: MountAttr) -> Arg {
+    let mut text = String::from("{attr_set=");
+    Arg::flags(&set).print(&mut text);
+    text.push_str(", attr_clr=");
+    Arg::flags(&clear).print(&mut text);
+    text.push_str(", propagation=0, userns_fd=0}");
+    let fields = [set.bits(), clear.bits(), 0, 0];
+    Arg::Struct { bytes: fields.iter().flat_map(|field| field.to_ne_bytes()).collect(), text }
+}
+
+/// The header of [capset(2)](https://man7.org/linux/man-pages/man2/capget.2.html): version 3, the caller.
+fn cap_header() -> Arg {
+    const VERSION_3: u32 = 0x2008_0522;
+    let bytes = [VERSION_3, 0].iter().flat_map(|field| field.to_ne_bytes()).collect();
+    Arg::Struct { bytes, text: "{version=_LINUX_CAPABILITY_VERSION_3, pid=0}".to_owned() }
+}
+
+/// The three sets of capset(2): low words of all three, then high words of all three.
+fn cap_data(effective: CapSet, permitted: CapSet, inheritable: CapSet) -> Arg {
+    fn show(set: CapSet) -> String {
+        let names: Vec<_> = set.iter().map(|cap| format!("1<<{}", cap.name())).collect();
+        if names.is_empty() { "0".to_owned() } else { names.join("|") }
+    }
+    let sets = [effective, permitted, inheritable];
+    let low = sets.iter().map(|set| (set.0 & 0xffff_ffff) as u32);
+    let high = sets.iter().map(|set| (set.0 >> 32) as u32);
+    let bytes = low.chain(high).flat_map(u32::to_ne_bytes).collect();
+    let text = format!(
+        "{{effective={}, permitted={}, inheritable={}}}",
+        show(effective),
+        show(permitted),
+        show(inheritable)
+    );
+    Arg::Struct { bytes, text }
+}
+
+fn prctl(request: Prctl) -> Lowered {
+    let args = match request {
+        Prctl::ParentDeathSignal(value) => vec![Arg::named(1, "PR_SET_PDEATHSIG"), signal(value)],
+        Prctl::Dumpable(on) => {
+            let text = if on { "SUID_DUMP_USER" } else { "SUID_DUMP_DISABLE" };
+            vec![Arg::named(4, "PR_SET_DUMPABLE"), Arg::named(on.into(), text)]
+        }
+        Prctl::DropBounding(cap) => {
+            vec![Arg::named(24, "PR_CAPBSET_DROP"), Arg::named(cap.number(), cap.name())]
+        }
+        Prctl::NoNewPrivs => {
+            vec![
+                Arg::named(38, "PR_SET_NO_NEW_PRIVS"),
+                Arg::Size(1),
+                Arg::Size(0),
+                Arg::Size(0),
+                Arg::Size(0),
+            ]
+        }
+        Prctl::KeepCaps(on) => vec![Arg::named(8, "PR_SET_KEEPCAPS"), Arg::Size(on.into())],
+        Prctl::ClearAmbient => vec![
+            Arg::named(47, "PR_CAP_AMBIENT"),
+            Arg::named(4, "PR_CAP_AMBIENT_CLEAR_ALL"),
+            Arg::Size(0),
+            Arg::Size(0),
+            Arg::Size(0),
+        ],
+    };
+    Lowered { args, ..lower!(SYS_prctl()) }
+}
+
+fn ioctl(fd: &Value, request: &Ioctl) -> Lowered {
+    let (code, name, arg) = match request {
+        Ioctl::ControllingTerminal => (libc::TIOCSCTTY, "TIOCSCTTY", Arg::Size(0)),
+        Ioctl::LockPty(locked) => {
+            let locked = i32::from(*locked);
+            let arg = Arg::Struct { bytes: locked.to_ne_bytes().to_vec(), text: format!("[{locked}]") };
+            (libc::TIOCSPTLCK, "TIOCSPTLCK", arg)
+        }
+        Ioctl::OpenPeer => (
+            libc::TIOCGPTPEER,
+            "TIOCGPTPEER",
+            open_flags(Access::O_RDWR, OFlags::O_NOCTTY | OFlags::O_CLOEXEC),
+        ),
+        Ioctl::WindowSize(rows, columns) => {
+            let bytes = [*rows, *columns, 0, 0].iter().flat_map(|field| field.to_ne_bytes()).collect();
+            let text = format!("{{ws_row={rows}, ws_col={columns}, ws_xpixel=0, ws_ypixel=0}}");
+            (libc::TIOCSWINSZ, "TIOCSWINSZ", Arg::Struct { bytes, text })
+        }
+    };
+    lower!(SYS_ioctl(number(fd), Arg::named(code, name), arg))
+}
+
+impl Syscall {
+    /// The call's name, number and arguments.
+    #[must_use]
+    pub fn lower(&self) -> Lowered {
+        match self {
+            Self::Mount { source, target, fstype, flags, data } => lower!(SYS_mount(
+                Arg::optional(source.as_ref()),
+                path(target),
+                Arg::optional(fstype.as_ref()),
+                Arg::flags(flags),
+                Arg::optional(data.as_ref()),
+            )),
+            Self::Umount2 { target, flags } => lower!(SYS_umount2(path(target), Arg::flags(flags))),
+            Self::PivotRoot { new_root, put_old } => {
+                lower!(SYS_pivot_root(path(new_root), path(put_old)))
+            }
+            Self::Chroot { path: to } => lower!(SYS_chroot(path(to))),
+            Self::Fsopen { fsname, flags } => lower!(SYS_fsopen(path(fsname), Arg::flags(flags))),
+            Self::Fsconfig { fd, cmd, key, value } => lower!(SYS_fsconfig(
+                number(fd),
+                Arg::named(cmd.number(), cmd.name()),
+                Arg::optional(key.as_ref()),
+                Arg::optional(value.as_ref()),
+                Arg::Size(0),
+            )),
+            Self::Fsmount { fd, flags, attr } => {
+                lower!(SYS_fsmount(number(fd), Arg::flags(flags), Arg::flags(attr)))
+            }
+            Self::MoveMount { from, from_path, to, to_path, flags } => {
+                lower!(SYS_move_mount(dir(from), path(from_path), dir(to), path(to_path), Arg::flags(flags),))
+            }
+            Self::OpenTree { dir: from, path: to, flags } => {
+                lower!(SYS_open_tree(dir(from), path(to), Arg::flags(flags)))
+            }
+            Self::MountSetattr { dir: from, path: to, flags, set, clear } => {
+                lower!(SYS_mount_setattr(
+                    dir(from),
+                    path(to),
+                    Arg::flags(flags),
+                    mount_attr(*set, *clear),
+                    Arg::Size(32),
+                ))
+            }
+            Self::Openat { dir: from, path: to, access, flags, mode } => {
+                let mut call = lower!(SYS_openat(dir(from), path(to), open_flags(*access, *flags)));
+                // The mode is a parameter only where a file may be created (open(2)).
+                if flags.contains(OFlags::O_CREAT) {
+                    call.args.push(Arg::Mode(*mode));
+                }
+                call
+            }
+            Self::Openat2 { dir: from, path: to, access, flags, resolve } => {
+                lower!(SYS_openat2(dir(from), path(to), open_how(*access, *flags, *resolve), Arg::Size(24),))
+            }
+            Self::Close { fd } => lower!(SYS_close(number(fd))),
+            Self::Write { fd, data } => {
+                lower!(SYS_write(number(fd), Arg::Bytes(data.clone()), Arg::Size(data.len() as u64),))
+            }
+            Self::Mkdirat { dir: from, path: to, mode } => {
+                lower!(SYS_mkdirat(dir(from), path(to), Arg::Mode(*mode)))
+            }
+            Self::Unlinkat { dir: from, path: to, flags } => {
+                lower!(SYS_unlinkat(dir(from), path(to), Arg::flags(flags)))
+            }
+            Self::Symlinkat { target, dir: from, path: to } => {
+                lower!(SYS_symlinkat(path(target), dir(from), path(to)))
+            }
+            Self::Mknodat { dir: from, path: to, node, mode } => {
+                let (kind, name) = match node {
+                    Node::File => (libc::S_IFREG, "S_IFREG"),
+                    Node::Char(..) => (libc::S_IFCHR, "S_IFCHR"),
+                };
+                let mut call = lower!(SYS_mknodat(
+                    dir(from),
+                    path(to),
+                    Arg::Word { bits: (kind | mode).into(), text: format!("{name}|0{mode:o}") },
+                ));
+                if let Node::Char(major, minor) = node {
+                    let text = format!("makedev({major:#x}, {minor:#x})");
+                    call.args.push(Arg::Word { bits: libc::makedev(*major, *minor), text });
+                }
+                call
+            }
+            Self::Fchmodat { dir: from, path: to, mode } => {
+                lower!(SYS_fchmodat(dir(from), path(to), Arg::Mode(*mode)))
+            }
+            Self::Fchownat { dir: from, path: to, uid, gid, flags } => lower!(SYS_fchownat(
+                dir(from),
+                path(to),
+                Arg::Size((*uid).into()),
+                Arg::Size((*gid).into()),
+                Arg::flags(flags),
+            )),
+            Self::Dup3 { from, to, flags } => {
+                lower!(SYS_dup3(number(from), number(to), Arg::flags(flags)))
+            }
+            Self::Chdir { path: to } => lower!(SYS_chdir(path(to))),
+            Self::Fchdir { fd } => lower!(SYS_fchdir(number(fd))),
+            Self::Umask { mask } => lower!(SYS_umask(Arg::Mode(*mask))),
+            Self::CloseRange { first, last, flags } => lower!(SYS_close_range(
+                Arg::Size((*first).into()),
+                Arg::Size((*last).into()),
+                Arg::flags(flags),
+            )),
+            Self::Ioctl { fd, request } => ioctl(fd, request),
+            Self::Clone3 { flags, exit_signal, cgroup } => {
+                lower!(SYS_clone3(clone_args(*flags, *exit_signal, cgroup.as_ref()), Arg::Size(88)))
+            }
+            Self::Unshare { flags } => lower!(SYS_unshare(Arg::flags(flags))),
+            Self::Setns { fd, kind } => lower!(SYS_setns(number(fd), Arg::flags(kind))),
+            Self::Execve { path: to, argv, envp } => {
+                lower!(SYS_execve(path(to), Arg::Argv(argv.clone()), Arg::Envp(envp.clone())))
+            }
+            Self::Kill { pid, signal: what } => lower!(SYS_kill(number(pid), signal(*what))),
+            Self::PidfdOpen { pid } => lower!(SYS_pidfd_open(number(pid), Arg::Size(0))),
+            Self::PidfdSendSignal { pidfd, signal: what } => {
+                lower!(SYS_pidfd_send_signal(number(pidfd), signal(*what), Arg::Null, Arg::Size(0),))
+            }
+            Self::Setsid => lower!(SYS_setsid()),
+            Self::Sethostname { name } => {
+                lower!(SYS_sethostname(Arg::Bytes(name.clone()), Arg::Size(name.len() as u64),))
+            }
+            Self::Setdomainname { name } => {
+                lower!(SYS_setdomainname(Arg::Bytes(name.clone()), Arg::Size(name.len() as u64),))
+            }
+            Self::Setgroups { groups } => {
+                lower!(SYS_setgroups(Arg::Size(groups.len() as u64), ids(groups)))
+            }
+            Self::Setresuid { uid } => lower!(SYS_setresuid(
+                Arg::Size((*uid).into()),
+                Arg::Size((*uid).into()),
+                Arg::Size((*uid).into()),
+            )),
+            Self::Setresgid { gid } => lower!(SYS_setresgid(
+                Arg::Size((*gid).into()),
+                Arg::Size((*gid).into()),
+                Arg::Size((*gid).into()),
+            )),
+            Self::Prctl(request) => prctl(*request),
+            Self::Capset { effective, permitted, inheritable } => {
+                lower!(SYS_capset(cap_header(), cap_data(*effective, *permitted, *inheritable),))
+            }
+            Self::Socket { protocol: Netlink::Route } => lower!(SYS_socket(
+                Arg::named(16, "AF_NETLINK"),
+                Arg::named(3 | 0o2_000_000, "SOCK_RAW|SOCK_CLOEXEC"),
+                Arg::named(0, "NETLINK_ROUTE"),
+            )),
+            Self::Sendto { fd, message } => {
+                let bytes = message.encode();
+                let length = Arg::Size(bytes.len() as u64);
+                let message = Arg::Struct { bytes, text: message.to_string() };
+                lower!(SYS_sendto(number(fd), message, length, Arg::Size(0), Arg::Null, Arg::Size(0)))
+            }
+            Self::Recvfrom { fd } => lower!(SYS_recvfrom(
+                number(fd),
+                Arg::Room { size: ANSWER, text: "<answer>".to_owned() },
+                Arg::Size(ANSWER as u64),
+                Arg::Size(0),
+                Arg::Null,
+                Arg::Null,
+            )),
+        }
+    }
+
+    /// The call's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.lower().name
+    }
+
+    /// The notation of a finished call, in which the room for an answer holds `answer`.
+    #[must_use]
+    pub fn answered(&self, answer: &str) -> String {
+        let mut call = self.lower();
+        for arg in &mut call.args {
+            if let Arg::Room { text, .. } = arg {
+                answer.clone_into(text);
+            }
+        }
+        call.to_string()
+    }
+
+    /// How strace prints the result: mostly decimal, the old mask of umask(2) in octal.
+    #[must_use]
+    pub fn result(&self, returned: i64) -> String {
+        match self {
+            Self::Umask { .. } => format!("0{returned:o}"),
+            _ => returned.to_string(),
+        }
+    }
+
+    /// The same call with its slots read.
+    #[must_use]
+    pub fn resolve(&self, slots: &Slots) -> Self {
+        let mut call = self.clone();
+        call.visit(&mut |value| *value = value.resolve(slots), &mut |text| *text = text.resolve(slots));
+        call
+    }
+
+    /// Whether a slot is left in it.
+    #[must_use]
+    pub fn has_slots(&self) -> bool {
+        let (mut values, mut texts) = (false, false);
+        self.clone().visit(&mut |value| values |= matches!(value, Value::Later(_)), &mut |text| {
+            texts |= text.known().is_none()
+        });
+        values || texts
+    }
+
+    /// Walks over the fields that can hold a slot.
+    fn visit(&mut self, value: &mut dyn FnMut(&mut Value), text: &mut dyn FnMut(&mut Text)) {
+        match self {
+            Self::Mount { source, target, fstype, data, .. } => {
+                [source, fstype, data].into_iter().flatten().for_each(&mut *text);
+                text(target);
+            }
+            Self::Umount2 { target: path, .. }
+            | Self::Chroot { path }
+            | Self::Chdir { path }
+            | Self::Sethostname { name: path }
+            | Self::Setdomainname { name: path }
+            | Self::Fsopen { fsname: path, .. } => text(path),
+            Self::PivotRoot { new_root, put_old } => {
+                text(new_root);
+                text(put_old);
+            }
+            Self::Fsconfig { fd, key, value: to, .. } => {
+                value(fd);
+                [key, to].into_iter().flatten().for_each(&mut *text);
+            }
+            Self::MoveMount { from, from_path, to, to_path, .. } => {
+                value(from);
+                value(to);
+                text(from_path);
+                text(to_path);
+            }
+            Self::OpenTree { dir, path, .. }
+            | Self::MountSetattr { dir, path, .. }
+            | Self::Openat { dir, path, .. }
+            | Self::Openat2 { dir, path, .. }
+            | Self::Mkdirat { dir, path, .. }
+            | Self::Unlinkat { dir, path, .. }
+            | Self::Mknodat { dir, path, .. }
+            | Self::Fchmodat { dir, path, .. }
+            | Self::Fchownat { dir, path, .. } => {
+                value(dir);
+                text(path);
+            }
+            Self::Symlinkat { target, dir, path } => {
+                value(dir);
+                text(target);
+                text(path);
+            }
+            Self::Write { fd, data } => {
+                value(fd);
+                text(data);
+            }
+            Self::Dup3 { from, to, .. } => {
+                value(from);
+                value(to);
+            }
+            Self::Fsmount { fd, .. }
+            | Self::Close { fd }
+            | Self::Fchdir { fd }
+            | Self::Ioctl { fd, .. }
+            | Self::Setns { fd, .. }
+            | Self::Sendto { fd, .. }
+            | Self::Recvfrom { fd }
+            | Self::Kill { pid: fd, .. }
+            | Self::PidfdOpen { pid: fd }
+            | Self::PidfdSendSignal { pidfd: fd, .. } => value(fd),
+            Self::Clone3 { cgroup, .. } => cgroup.iter_mut().for_each(value),
+            Self::Execve { path, argv, envp } => {
+                text(path);
+                argv.iter_mut().chain(envp).for_each(text);
+            }
+            Self::Umask { .. }
+            | Self::CloseRange { .. }
+            | Self::Unshare { .. }
+            | Self::Setsid
+            | Self::Setgroups { .. }
+            | Self::Setresuid { .. }
+            | Self::Setresgid { .. }
+            | Self::Prctl(_)
+            | Self::Capset { .. }
+            | Self::Socket { .. } => {}
+        }
+    }
+}
+
+impl fmt::Display for Lowered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = String::with_capacity(96);
+        for (index, arg) in self.args.iter().enumerate() {
+            out.push_str(if index == 0 { "" } else { ", " });
+            arg.print(&mut out);
+        }
+        write!(f, "{}({out})", self.name)
+    }
+}
+
+/// Exactly what `strace -a1` prints, up to the closing bracket.
+impl fmt::Display for Syscall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.lower().fmt(f)
+    }
+}
