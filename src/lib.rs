@@ -4,9 +4,11 @@
 //! not act while it talks: it builds a [`plan::Plan`], and the one [`engine`] either prints that plan
 //! (`--explain`) or performs it. `ARCHITECTURE.md` has the map of the house.
 
+pub mod engine;
 pub mod error;
 pub mod image;
 pub mod plan;
 pub mod probe;
 pub mod report;
+pub mod state;
 pub mod sys;

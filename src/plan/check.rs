@@ -62,6 +62,11 @@ fn check_spawn(spawn: &Spawn, filled: &HashSet<Slot>, faults: &mut Vec<String>) 
     parent.insert(spawn.into.clone());
     steps(&spawn.meanwhile, parent, faults);
     steps(&spawn.child, filled.clone(), faults);
+    for step in &spawn.child {
+        if !step.undo.is_empty() {
+            faults.push(format!("`{}`: what a child changes must die with its namespaces", step.say));
+        }
+    }
     for (here, there) in [(&spawn.meanwhile, &spawn.child), (&spawn.child, &spawn.meanwhile)] {
         for gate in gates(here) {
             let answered = match gate {
@@ -69,6 +74,7 @@ fn check_spawn(spawn: &Spawn, filled: &HashSet<Slot>, faults: &mut Vec<String>) 
                 Gate::Open(name) => gates(there).any(|other| *other == Gate::Pass(name)),
                 Gate::Take(_) => gates(there).any(|other| matches!(other, Gate::Hand(_))),
                 Gate::Hand(_) => gates(there).any(|other| matches!(other, Gate::Take(_))),
+                Gate::ParentLives => true,
             };
             if !answered {
                 faults.push(format!("no one answers the gate {gate:?}"));

@@ -8,7 +8,9 @@
 //! in calls, claims and probes only.
 
 mod build;
+pub mod calls;
 mod check;
+pub mod number;
 mod undo;
 
 use std::path::PathBuf;
@@ -102,6 +104,8 @@ pub enum Gate {
     Hand(Slot),
     /// Take the descriptor that the child hands over, and store it.
     Take(Slot),
+    /// Make sure that the parent is still alive: its end of the report socket is open.
+    ParentLives,
 }
 
 /// How the parent waits for the end of the child.

@@ -5,12 +5,14 @@
 //! the plan.
 
 mod claim;
+mod process;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 pub use claim::Claim;
+pub use process::{handles_signal, own_pid, start_time};
 
 use crate::sys::flags::CloneFlags;
 
@@ -39,4 +41,22 @@ pub enum Probe {
     File(PathBuf),
     /// Open descriptors and what they refer to.
     Descriptors,
+}
+
+/// STUB
+#[derive(Debug, Clone, Default)]
+pub struct Origin;
+impl Origin {
+    /// STUB
+    pub fn capture() -> Self { Self }
+}
+impl Probe {
+    /// STUB
+    pub fn read(&self) -> serde_json::Value { serde_json::Value::Null }
+    /// STUB
+    pub fn title(&self) -> String { format!("{self:?}") }
+}
+impl Claim {
+    /// STUB
+    pub fn check(&self, _: &Origin) -> Result<(), String> { Ok(()) }
 }

@@ -3,6 +3,7 @@
 //! They all see the same [`event::Event`]s, so that none of them can tell another story.
 
 pub mod event;
+pub mod explain;
 
 use event::Event;
 

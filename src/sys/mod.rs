@@ -10,6 +10,7 @@ pub mod flags;
 pub mod linux;
 pub mod manual;
 pub mod netlink;
+pub mod process;
 pub mod syscall;
 pub mod value;
 

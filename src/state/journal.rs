@@ -1,0 +1,218 @@
+//! The journal: what has to be undone, written down before it is done.
+//!
+//! One file per run, below the state directory, one JSON object a line. The run holds a lock on it
+//! ([flock(2)](https://man7.org/linux/man-pages/man2/flock.2.html)) that dies with the process. A journal
+//! whose lock is free belongs to a run that was killed: `cutaway cleanup` replays it in reverse. The file
+//! lives below the state directory and not below /run, so that what a power failure leaves on disk is found
+//! as well.
+//!
+//! The file's name is the name of the run, which also makes names exclusive: the second run of a name finds
+//! the lock taken.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, ErrorKind, Write};
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::plan::Undo;
+
+use super::make_private;
+
+/// The undo of one step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The step's id.
+    pub step: String,
+    /// What undoes it.
+    pub undo: Vec<Undo>,
+}
+
+/// The journal of a live run.
+#[derive(Debug)]
+pub struct Journal {
+    file: File,
+    path: PathBuf,
+}
+
+/// A journal whose run has died.
+#[derive(Debug)]
+pub struct Dead {
+    /// The run's name.
+    pub name: String,
+    /// What has to be undone, in the order in which it was done.
+    pub entries: Vec<Entry>,
+    journal: Journal,
+}
+
+fn folder(state: &Path) -> PathBuf {
+    state.join("journal")
+}
+
+impl Journal {
+    /// Opens the journal of this name and takes its lock.
+    ///
+    /// # Errors
+    /// When a live run has the name, when a dead one has left it, or when the file cannot be written.
+    pub fn claim(state: &Path, name: &str) -> Result<Self> {
+        let folder = folder(state);
+        let path = folder.join(name);
+        let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
+        let cannot = |cause: &std::io::Error| {
+            Error::io(format!("cannot write the journal {}", path.display()), cause)
+                .remedy("name another place with --state DIR")
+        };
+        // The folder is there on all runs but the first.
+        let mut file = match open() {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => {
+                make_private(&folder)?;
+                open().map_err(|cause| cannot(&cause))?
+            }
+            other => other.map_err(|cause| cannot(&cause))?,
+        };
+        loop {
+            if !try_lock(&file, &path)? {
+                return Err(Error::new(format!("container {name} already exists"))
+                    .rule("a run of that name is alive and holds the lock on its journal")
+                    .remedy("choose another --name, or end the other run first"));
+            }
+            // Between open and lock, its former owner may have removed the file: then the name is free.
+            if is_still_at(&file, &path) {
+                break;
+            }
+            file = open().map_err(|cause| cannot(&cause))?;
+        }
+        if file.metadata().map_err(|cause| cannot(&cause))?.len() > 0 {
+            return Err(Error::new(format!("container {name} was left behind by a run that died"))
+                .rule("its journal still says what has to be undone")
+                .remedy("`cutaway cleanup` undoes it"));
+        }
+        Ok(Self { file, path })
+    }
+
+    /// Writes down how a step is undone. Called before the step is performed.
+    pub fn record(&mut self, step: &str, undo: &[Undo]) -> Result<()> {
+        let entry = Entry { step: step.to_owned(), undo: undo.to_vec() };
+        let mut line = serde_json::to_vec(&entry)
+            .map_err(|cause| Error::new(format!("could not encode a journal entry: {cause}")))?;
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .map_err(|cause| Error::io(format!("cannot write the journal {}", self.path.display()), &cause))
+    }
+
+    /// The descriptor that a child has to close, because it would keep the lock.
+    #[must_use]
+    pub fn raw(&self) -> RawFd {
+        self.file.as_raw_fd()
+    }
+
+    /// Removes the journal: everything is undone.
+    pub fn finish(self) -> Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => {
+                Err(Error::io(format!("cannot remove the journal {}", self.path.display()), &cause))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether the run of this name is alive: somebody holds the lock on its journal.
+#[must_use]
+pub fn is_alive(state: &Path, name: &str) -> bool {
+    let path = folder(state).join(name);
+    File::open(&path).is_ok_and(|file| matches!(try_lock(&file, &path), Ok(false)))
+}
+
+/// The journals whose runs have died, each locked for the caller.
+pub fn dead(state: &Path) -> Result<Vec<Dead>> {
+    let folder = folder(state);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(cause) => return Err(Error::io(format!("cannot read {}", folder.display()), &cause)),
+    };
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let Ok(file) = OpenOptions::new().read(true).append(true).open(&path) else { continue };
+        if try_lock(&file, &path)? && is_still_at(&file, &path) {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let entries = read_entries(&file);
+            found.push(Dead { name, entries, journal: Journal { file, path } });
+        }
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+impl Dead {
+    /// Removes the journal: everything in it is undone.
+    pub fn finish(self) -> Result<()> {
+        self.journal.finish()
+    }
+}
+
+/// The entries that were written whole. A line that its writer was killed over belongs to a step that had
+/// not begun.
+fn read_entries(file: &File) -> Vec<Entry> {
+    BufReader::new(file).lines().map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect()
+}
+
+/// Takes the lock if it is free. It belongs to the open file, not to the process: it is released when the
+/// last descriptor of that open file is closed.
+fn try_lock(file: &File, path: &Path) -> Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(false),
+        Err(std::fs::TryLockError::Error(cause)) => {
+            Err(Error::io(format!("cannot lock the journal {}", path.display()), &cause))
+        }
+    }
+}
+
+fn is_still_at(file: &File, path: &Path) -> bool {
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(open), Ok(there)) => open.ino() == there.ino() && open.dev() == there.dev(),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Bulk;
+
+    #[test]
+    fn a_name_belongs_to_one_live_run_and_a_dead_one_is_found() {
+        let state = tempfile::tempdir().unwrap();
+        let mut journal = Journal::claim(state.path(), "box").unwrap();
+        let undo = vec![Undo::Bulk(Bulk::RemoveTree { path: "/nowhere".into() })];
+        journal.record("1", &undo).unwrap();
+        assert!(Journal::claim(state.path(), "box").unwrap_err().to_string().contains("already exists"));
+        assert!(is_alive(state.path(), "box"));
+        assert!(dead(state.path()).unwrap().is_empty(), "its lock is held");
+
+        drop(journal); // as the kernel does when the process dies
+        assert!(Journal::claim(state.path(), "box").unwrap_err().to_string().contains("left behind"));
+        let mut left = dead(state.path()).unwrap();
+        let one = left.remove(0);
+        assert_eq!((one.name.as_str(), &one.entries[0].undo), ("box", &undo));
+        one.finish().unwrap();
+        Journal::claim(state.path(), "box").unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn a_line_that_was_not_written_whole_is_not_replayed() {
+        let state = tempfile::tempdir().unwrap();
+        let mut journal = Journal::claim(state.path(), "box").unwrap();
+        journal.record("1", &[Undo::Bulk(Bulk::RemoveTree { path: "/a".into() })]).unwrap();
+        journal.file.write_all(b"{\"step\":\"2\",\"undo\":[{\"Bul").unwrap();
+        drop(journal);
+        assert_eq!(dead(state.path()).unwrap()[0].entries.len(), 1);
+    }
+}
