@@ -218,3 +218,9 @@ pub fn attach_tree(tree: Slot, place: Slot) -> Syscall {
         flags: MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH,
     }
 }
+
+/// The permissions that new files do not get.
+#[must_use]
+pub const fn umask(mask: u32) -> Syscall {
+    Syscall::Umask { mask }
+}

@@ -4,7 +4,9 @@
 //! Both are data, so that a plan can hold them; both are read by the process that acted, never derived from
 //! the plan.
 
+pub mod cgroups;
 mod claim;
+mod here;
 mod process;
 
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use claim::Claim;
+pub use here::{Here, may};
 pub use process::{handles_signal, own_pid, start_time};
 
 use crate::sys::flags::CloneFlags;

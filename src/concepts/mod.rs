@@ -1,0 +1,75 @@
+//! One room per idea, in teaching order. A room holds its command line and the plan it makes; the engine
+//! does the rest.
+//!
+//! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
+
+pub mod cleanup;
+pub mod image;
+pub mod run;
+
+use std::any::Any;
+use std::cell::RefCell;
+use std::path::PathBuf;
+
+use clap::ArgMatches;
+
+use crate::error::Result;
+use crate::plan::Plan;
+use crate::probe::Here;
+
+/// A command.
+pub struct Concept {
+    /// Its name on the command line, and the name of its folder.
+    pub name: &'static str,
+    /// Its arguments.
+    pub command: fn() -> clap::Command,
+    /// What it does, one stage after the other: a later stage may need what an earlier one has made.
+    pub stages: &'static [fn(&ArgMatches, &Context) -> Result<Stage>],
+    /// The exit code when cutaway itself fails.
+    pub failure: u8,
+}
+
+/// What a stage of a command comes to.
+pub enum Stage {
+    /// Steps to explain or perform.
+    Plan(Box<Plan>),
+    /// A report for stdout; nothing is changed.
+    Report(String),
+    /// Nothing has to be done.
+    Nothing,
+}
+
+impl From<Plan> for Stage {
+    fn from(plan: Plan) -> Self {
+        Self::Plan(Box::new(plan))
+    }
+}
+
+/// What a concept may know while it plans.
+pub struct Context {
+    /// The state directory.
+    pub state: PathBuf,
+    /// The host and the caller.
+    pub here: Here,
+    /// Whether the plan is only shown.
+    pub explain: bool,
+    /// Whether the recording goes to stdout, so that reports should be JSON.
+    pub json: bool,
+    kept: RefCell<Vec<Box<dyn Any>>>,
+}
+
+impl Context {
+    /// A context for planning.
+    #[must_use]
+    pub fn new(state: PathBuf, explain: bool, json: bool) -> Self {
+        Self { state, here: Here::read(), explain, json, kept: RefCell::new(Vec::new()) }
+    }
+
+    /// Keeps something, such as a lock, until the command has ended.
+    pub fn keep(&self, thing: impl Any) {
+        self.kept.borrow_mut().push(Box::new(thing));
+    }
+}
+
+/// Every command, in teaching order.
+pub const ALL: &[Concept] = &[image::CONCEPT, run::CONCEPT, cleanup::CONCEPT];

@@ -1,0 +1,198 @@
+//! The container's root: layers merged by overlayfs, and a root mount that is swapped for the host's.
+
+use crate::plan::{Call, Claim, Probe, Step, calls};
+use crate::sys::flags::{MsFlags, OFlags};
+use crate::sys::{Syscall, Text, Value};
+
+use super::HOST_ROOT;
+use super::settle::Settled;
+use calls::mount;
+
+/// No mount of the container may show up on the host.
+pub fn private() -> Step {
+    Step::say("Keep every mount to yourself")
+        .why(
+            "The new mount namespace began as a copy of the host's, and the copies are still tied together \
+             where the host says `shared`. Private cuts the tie: nothing mounted from here on is seen outside.",
+        )
+        .chapter("5")
+        .call(mount::propagation("/", MsFlags::MS_REC | MsFlags::MS_PRIVATE))
+        .expect([Claim::NothingShared])
+}
+
+/// The topmost read-only layer, in memory.
+pub fn stage(run: &Settled) -> Step {
+    let mut all: Vec<Call> = vec![
+        mount::tmpfs(&run.stage, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755,size=1m").into(),
+        calls::chdir(&run.stage).into(),
+    ];
+    let folders = ["root", "init", "init/proc", "init/sys", "init/dev", "init/etc"];
+    all.extend(folders.map(|folder| Call::from(calls::mkdir(folder, 0o755))));
+    for (name, content) in &run.etc_files {
+        all.extend(calls::create(format!("init/etc/{name}"), content.clone()));
+    }
+    Step::say("Prepare a layer of mount points and names")
+        .why(
+            "One more layer goes on top of the image: the directories that /proc, /sys and /dev are mounted \
+             on, whatever the image has there, and the files that tell the container its own name. It lives in \
+             memory, in this mount namespace, and is gone with it.",
+        )
+        .chapter("8")
+        .calls(all)
+}
+
+/// The layers become one tree.
+pub fn merge(run: &Settled) -> Step {
+    Step::say("Merge the layers")
+        .why(
+            "overlayfs shows the layers as one tree. A file is looked for in `upperdir`, then from left to \
+             right in `lowerdir`. Writes copy the file up first. `volatile` leaves out the flushing to disk: \
+             this layer does not outlive the container. Devices are not opened from an image.",
+        )
+        .chapter("8")
+        .calls(run.overlay.calls(run))
+        .look_at([Probe::Mounts])
+}
+
+/// The merged tree becomes the root.
+pub fn pivot() -> Step {
+    Step::say("Swap the root mount")
+        .why(
+            "pivot_root makes the merged tree the root of this mount namespace and puts the host's root on \
+             top of the same place, where the last step takes it away. chroot would only move a pointer, and \
+             a root process can move it back.",
+        )
+        .chapter("6")
+        .calls([
+            calls::open_path("/", OFlags::O_DIRECTORY, HOST_ROOT),
+            calls::chdir("root").into(),
+            calls::pivot_root(".", ".").into(),
+        ])
+}
+
+/// The host's tree goes out of sight.
+pub fn leave_host() -> Step {
+    Step::say("Let go of the host's file system")
+        .why(
+            "The host's mounts were still there, below the new root. Detached, and with the last descriptor \
+             closed, no path leads to them any more: there is nothing to escape to.",
+        )
+        .chapter("6")
+        .calls([
+            Call::from(mount::detach(".")),
+            calls::close(HOST_ROOT),
+            calls::chdir("/").into(),
+        ])
+        .look_at([Probe::Mounts])
+}
+
+/// With `--read-only`, the last change to the root.
+pub fn read_only(run: &Settled) -> Option<Step> {
+    run.read_only.then(|| {
+        Step::say("Make the root read-only")
+            .why(
+                "The mount refuses writes now, to the container's layer as well. What is mounted below it, \
+                 volumes and tmpfs, keeps its own setting.",
+            )
+            .chapter("9")
+            .call(mount::remount_bind("/", MsFlags::MS_RDONLY | MsFlags::MS_NODEV))
+            .expect([Claim::ReadOnly("/".into())])
+    })
+}
+
+/// How the layers are handed to overlayfs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Overlay {
+    /// mount(2): all layers in one string of at most a page.
+    Mount,
+    /// fsopen(2) and its kin: one call for each layer, without a limit on their length.
+    Fsopen,
+}
+
+/// mount(2) copies one page of options, with a NUL byte at its end.
+const PAGE: usize = 4095;
+
+impl Overlay {
+    /// mount(2) where the options fit in a page: it is the call that everybody knows.
+    pub fn choose(lower: &[Text], directory: &std::path::Path) -> Self {
+        let layers: usize = lower.iter().map(|layer| layer.len() + 1).sum();
+        let rest = "lowerdir=init:,upperdir=/upper,workdir=/work,volatile,userxattr".len();
+        let own = 2 * directory.as_os_str().len();
+        if layers + rest + own <= PAGE { Self::Mount } else { Self::Fsopen }
+    }
+
+    fn calls(&self, run: &Settled) -> Vec<Call> {
+        match self {
+            Self::Mount => vec![Self::mount(run).into()],
+            Self::Fsopen => Self::fsopen(run),
+        }
+    }
+
+    fn mount(run: &Settled) -> Syscall {
+        let mut data = Text::from("lowerdir=init");
+        for layer in &run.layers {
+            data = data.then(":").then(escape(layer));
+        }
+        data = data.then(",upperdir=").then(escape(&run.directory.join("upper").into()));
+        data = data.then(",workdir=").then(escape(&run.directory.join("work").into()));
+        data = data.then(if run.rootless { ",volatile,userxattr" } else { ",volatile" });
+        mount::new("overlay", "root", MsFlags::MS_NODEV, Some(data))
+    }
+
+    fn fsopen(run: &Settled) -> Vec<Call> {
+        use crate::sys::flags::{FsconfigCmd as Cmd, FsmountFlags, FsopenFlags, MountAttr, MoveMountFlags};
+        let fs = || Value::later("overlay");
+        let set = |key: &str, value: Text| {
+            let (key, value) = (Some(key.into()), Some(value));
+            Call::from(Syscall::Fsconfig { fd: fs(), cmd: Cmd::FSCONFIG_SET_STRING, key, value })
+        };
+        let flag = |key: &str| {
+            let key = Some(key.into());
+            Call::from(Syscall::Fsconfig { fd: fs(), cmd: Cmd::FSCONFIG_SET_FLAG, key, value: None })
+        };
+        let open = Syscall::Fsopen { fsname: "overlay".into(), flags: FsopenFlags::FSOPEN_CLOEXEC };
+        let mut all = vec![Call::from(open).into_slot("overlay"), set("lowerdir+", "init".into())];
+        all.extend(run.layers.iter().map(|layer| set("lowerdir+", layer.clone())));
+        all.push(set("upperdir", run.directory.join("upper").into()));
+        all.push(set("workdir", run.directory.join("work").into()));
+        all.push(flag("volatile"));
+        if run.rootless {
+            all.push(flag("userxattr"));
+        }
+        all.push(
+            Syscall::Fsconfig { fd: fs(), cmd: Cmd::FSCONFIG_CMD_CREATE, key: None, value: None }.into(),
+        );
+        let (flags, attr) = (FsmountFlags::FSMOUNT_CLOEXEC, MountAttr::MOUNT_ATTR_NODEV);
+        all.push(Call::from(Syscall::Fsmount { fd: fs(), flags, attr }).into_slot("merged"));
+        all.push(
+            Syscall::MoveMount {
+                from: Value::later("merged"),
+                from_path: "".into(),
+                to: Value::CWD,
+                to_path: "root".into(),
+                flags: MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+            }
+            .into(),
+        );
+        all.extend([calls::close("merged"), calls::close("overlay")]);
+        all
+    }
+}
+
+/// In overlayfs' option string a colon separates layers, a comma options, and a backslash protects both.
+fn escape(path: &Text) -> Text {
+    match path.known() {
+        Some(bytes) => {
+            let mut escaped = Vec::with_capacity(bytes.len());
+            for byte in bytes {
+                if matches!(byte, b':' | b',' | b'\\') {
+                    escaped.push(b'\\');
+                }
+                escaped.push(byte);
+            }
+            Text::bytes(&escaped)
+        }
+        None => path.clone(),
+    }
+}
+
