@@ -1,0 +1,443 @@
+//! Loading: an image comes in, its blobs are copied, verified and unpacked in one pass over each layer.
+//!
+//! Separate from the store's reading side because this is where threads, temporary names and cleaning up are. Each
+//! layer is one job; the jobs are taken, the largest first, by as many threads as there are processors. If one
+//! fails the others stop, and everything that this load made is removed again.
+
+use std::collections::HashSet;
+use std::fs;
+use std::io::{self, Read};
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use super::durable::{self, write_failed};
+use super::record::Record;
+use super::{Event, Progress, Store};
+use crate::error::{Error, Result};
+use crate::image::digest::Digest;
+use crate::image::manifest::{Descriptor, annotation};
+use crate::image::reference::{Name, familiar};
+use crate::image::source::{Document, Image, Layer};
+use crate::image::stream::{Copy, LayerReader, layer_name};
+use crate::image::unpack::Counts;
+
+/// Unpacks a plain tar into an empty directory.
+pub type Unpack<'a> = &'a (dyn Fn(&mut dyn Read, &Path) -> Result<Counts> + Sync);
+
+/// What loading an image did.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LoadReport {
+    /// The name that it has now.
+    pub name: Option<String>,
+    /// The digest of its manifest.
+    pub digest: Digest,
+    /// The digest of its config, the image ID.
+    pub id: Digest,
+    /// The layers, the lowest first.
+    pub layers: Vec<LayerReport>,
+    /// What was unpacked, all layers together.
+    pub counts: Counts,
+    /// The image that had the name before.
+    pub replaced: Option<Digest>,
+}
+
+/// What was done for one layer.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LayerReport {
+    /// Counted from 1, the lowest layer first.
+    pub number: usize,
+    /// The digest of the bytes as they are stored.
+    pub digest: Digest,
+    /// The digest of the plain tar.
+    pub diff_id: Digest,
+    /// The number of stored bytes.
+    pub bytes: u64,
+    /// Whether its blob was copied into the store; otherwise it was there.
+    pub copied: bool,
+    /// What was unpacked; nothing if the tree was there.
+    pub unpacked: Option<Counts>,
+    /// How long it took.
+    pub us: u64,
+}
+
+/// What has to be done for one layer.
+struct Job<'a> {
+    number: usize,
+    layer: &'a Layer,
+    copy: bool,
+    unpack: bool,
+    /// Its blob was never seen to decompress to its diff ID.
+    verify: bool,
+}
+
+impl Job<'_> {
+    fn is_needed(&self) -> bool {
+        self.copy || self.unpack || self.verify
+    }
+}
+
+impl Store {
+    /// Brings an image into the store under a name, verified and unpacked.
+    ///
+    /// An image that loses its name to this one stays, without a name, since a container may be using it.
+    pub fn load(
+        &self,
+        image: &Image,
+        name: Option<&str>,
+        unpack: Unpack<'_>,
+        progress: &dyn Progress,
+    ) -> Result<LoadReport> {
+        let name = name.map(|name| name.parse::<Name>()).transpose()?;
+        if let Some(name) = name.as_ref().filter(|name| name.digest.is_some()) {
+            return Err(Error::new(format!("image name {name} is refused"))
+                .rule("a digest cannot be given, it follows from the image"));
+        }
+        let name = name.map(|name| name.to_string());
+        let _lock = self.begin_writing(progress)?;
+        let made = Made::default();
+        let layers = self.take_layers(image, unpack, progress, &made)?;
+        self.put(&image.config_document, &made)?;
+        self.put(&image.manifest, &made)?;
+        durable::sync_dir(&self.root.join("blobs/sha256"))?;
+        let replaced = self.add_to_index(image, name.as_deref())?;
+        made.keep();
+        let counts = total(&layers);
+        Ok(LoadReport { name, digest: image.digest(), id: image.id(), layers, counts, replaced })
+    }
+
+    /// Unpacks those layers of a stored image that are not unpacked yet.
+    pub fn unpack_missing(
+        &self,
+        image: &Image,
+        unpack: Unpack<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Vec<LayerReport>> {
+        if self.missing_layers(image).is_empty() {
+            return Ok(Vec::new());
+        }
+        let _lock = self.begin_writing(progress)?;
+        let made = Made::default();
+        let reports = self.take_layers(image, unpack, progress, &made)?;
+        made.keep();
+        Ok(reports)
+    }
+
+    /// Removes what a dead writer left. Only for the holder of the lock.
+    pub(super) fn sweep_tmp(&self) -> Result<Vec<PathBuf>> {
+        let tmp = self.root.join("tmp");
+        let entries = match fs::read_dir(&tmp) {
+            Ok(entries) => entries,
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(cause) => return Err(Error::io(format!("cannot list {}", tmp.display()), &cause)),
+        };
+        let mut swept = Vec::new();
+        for entry in entries.flatten() {
+            remove_any(&entry.path())?;
+            swept.push(entry.path());
+        }
+        Ok(swept)
+    }
+
+    /// Does what is missing for every layer of an image.
+    fn take_layers(
+        &self,
+        image: &Image,
+        unpack: Unpack<'_>,
+        progress: &dyn Progress,
+        made: &Made,
+    ) -> Result<Vec<LayerReport>> {
+        let jobs = self.plan(image);
+        let mut order: Vec<&Job<'_>> = jobs.iter().filter(|job| job.is_needed()).collect();
+        order.sort_by_key(|job| std::cmp::Reverse(job.layer.descriptor.size));
+        let work = Work { store: self, image, unpack, progress, made, stop: AtomicBool::new(false) };
+        let mut done = work.run(&order)?;
+        for job in jobs.iter().filter(|job| !job.is_needed()) {
+            done.push(job.report(None, 0));
+        }
+        done.sort_by_key(|report| report.number);
+        Ok(done)
+    }
+
+    /// Finds out what each layer needs.
+    fn plan<'a>(&self, image: &'a Image) -> Vec<Job<'a>> {
+        let (mut blobs, mut trees) = (HashSet::new(), HashSet::new());
+        let job = |(at, layer): (usize, &'a Layer)| {
+            let record = Record::read(&self.root, &layer.diff_id).filter(Record::suits);
+            let first_blob = blobs.insert((layer.descriptor.digest, layer.diff_id));
+            let first_tree = trees.insert(layer.diff_id);
+            let known = record.as_ref().is_some_and(|record| record.blobs.contains(&layer.descriptor.digest));
+            Job {
+                number: at + 1,
+                layer,
+                copy: first_blob && !self.has_blob(&layer.descriptor),
+                unpack: first_tree && record.is_none(),
+                verify: first_blob && !known,
+            }
+        };
+        image.layers.iter().enumerate().map(job).collect()
+    }
+
+    /// Whether a blob is there, whole.
+    fn has_blob(&self, descriptor: &Descriptor) -> bool {
+        let file = self.blob_path(&descriptor.digest).symlink_metadata();
+        file.is_ok_and(|file| file.is_file() && file.len() == descriptor.size)
+    }
+
+    /// Writes a document as a blob.
+    fn put(&self, document: &Document, made: &Made) -> Result<()> {
+        if self.has_blob(&document.descriptor) {
+            return Ok(());
+        }
+        let path = self.blob_path(&document.descriptor.digest);
+        durable::replace(&self.root, &path, &document.bytes)?;
+        made.add(path);
+        Ok(())
+    }
+
+    /// Gives the image its name and says which one had it before.
+    fn add_to_index(&self, image: &Image, name: Option<&str>) -> Result<Option<Digest>> {
+        let mut manifests = self.index()?.manifests;
+        let digest = image.digest();
+        let wanted = name.map(familiar);
+        let has_name = |descriptor: &Descriptor| descriptor.annotation(annotation::REF_NAME).map(familiar);
+        let holder =
+            manifests.iter().position(|descriptor| wanted.is_some() && has_name(descriptor) == wanted);
+        let mut replaced = None;
+        if let Some(at) = holder {
+            let old = manifests.remove(at);
+            let has_other_name = manifests.iter().any(|descriptor| descriptor.digest == old.digest);
+            replaced = (old.digest != digest).then_some(old.digest);
+            if replaced.is_some() && !has_other_name {
+                manifests.push(Descriptor { annotations: Vec::new(), ..old });
+            }
+        }
+        // A name for an image that was there without one, or again without one: no second entry.
+        if wanted.is_some() {
+            manifests.retain(|descriptor| descriptor.digest != digest || has_name(descriptor).is_some());
+        } else if manifests.iter().any(|descriptor| descriptor.digest == digest) {
+            return Ok(None);
+        }
+        let mut descriptor = image.manifest.descriptor.clone();
+        descriptor.platform = Some(image.config.platform()).filter(|platform| !platform.os.is_empty());
+        descriptor.annotations =
+            name.map(|name| (annotation::REF_NAME.to_owned(), name.to_owned())).into_iter().collect();
+        manifests.push(descriptor);
+        self.write_index(&manifests)?;
+        durable::sync_dir(&self.root)?;
+        Ok(replaced)
+    }
+}
+
+/// The counts of all layers together.
+fn total(layers: &[LayerReport]) -> Counts {
+    let mut counts = Counts::default();
+    for unpacked in layers.iter().filter_map(|layer| layer.unpacked.as_ref()) {
+        counts.add(unpacked);
+    }
+    counts
+}
+
+impl Job<'_> {
+    /// What was done.
+    fn report(&self, unpacked: Option<Counts>, us: u64) -> LayerReport {
+        let Layer { descriptor, diff_id, .. } = self.layer;
+        let (digest, bytes) = (descriptor.digest, descriptor.size);
+        LayerReport { number: self.number, digest, diff_id: *diff_id, bytes, copied: self.copy, unpacked, us }
+    }
+}
+
+/// What all threads share.
+struct Work<'a> {
+    store: &'a Store,
+    image: &'a Image,
+    unpack: Unpack<'a>,
+    progress: &'a dyn Progress,
+    made: &'a Made,
+    stop: AtomicBool,
+}
+
+impl Work<'_> {
+    /// Does the jobs with as many threads as there are processors; the error is that of the lowest layer.
+    fn run(&self, jobs: &[&Job<'_>]) -> Result<Vec<LayerReport>> {
+        let threads = thread::available_parallelism().map_or(2, NonZero::get).max(2).min(jobs.len());
+        let next = AtomicUsize::new(0);
+        let results = Mutex::new(Vec::new());
+        let worker = || {
+            while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if self.stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let result = self.layer(job);
+                if result.is_err() {
+                    // Only the first failure is a cause; the others are layers that were told to stop.
+                    let first = !self.stop.swap(true, Ordering::Relaxed);
+                    lock(&results).push((!first, job.number, result));
+                } else {
+                    lock(&results).push((true, job.number, result));
+                }
+            }
+        };
+        thread::scope(|scope| {
+            let spawned: Vec<_> = (1..threads)
+                .map_while(|_| thread::Builder::new().name("layer".into()).spawn_scoped(scope, worker).ok())
+                .collect();
+            worker();
+            for thread in spawned {
+                if thread.join().is_err() {
+                    self.stop.store(true, Ordering::Relaxed);
+                    lock(&results).push((
+                        false,
+                        0,
+                        Err(Error::new("a thread that unpacked a layer panicked")),
+                    ));
+                }
+            }
+        });
+        let mut results = results.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        results.sort_by_key(|(late, number, _)| (*late, *number));
+        results.into_iter().map(|(_, _, result)| result).collect()
+    }
+
+    /// Does one job.
+    fn layer(&self, job: &Job<'_>) -> Result<LayerReport> {
+        let begun = Instant::now();
+        let of = self.image.layers.len();
+        self.progress.event(&Event::Started { number: job.number, of, layer: job.layer });
+        let unpacked = self.read(job, &layer_name(job.number, of, &job.layer.descriptor.digest))?;
+        let report = job.report(unpacked, u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
+        self.progress.event(&Event::Finished(&report));
+        Ok(report)
+    }
+
+    /// Reads a layer once: into a blob, a tree, both, or only past the hashes.
+    fn read(&self, job: &Job<'_>, what: &str) -> Result<Option<Counts>> {
+        let root = &self.store.root;
+        let hex = job.layer.diff_id.hex();
+        let watch = |bytes: u64| {
+            self.progress.event(&Event::Read { number: job.number, bytes });
+            !self.stop.load(Ordering::Relaxed) && !self.progress.cancelled()
+        };
+        let blob = if job.copy { self.image.open_layer(job.layer)? } else { self.stored(job.layer)? };
+        let partial_blob = Partial::new(root, "blob");
+        let copy = job.copy.then(|| {
+            let path = partial_blob.path.clone();
+            durable::create(&path).map(|file| Copy { file, path })
+        });
+        let mut reader = LayerReader::new(what.to_owned(), job.layer, blob, copy.transpose()?, &watch)?;
+        let partial_tree = Partial::new(root, &hex);
+        let mut counts = None;
+        if job.unpack {
+            fs::create_dir(&partial_tree.path).map_err(|cause| write_failed(&partial_tree.path, &cause))?;
+            match (self.unpack)(&mut reader, &partial_tree.path) {
+                Ok(counted) => counts = Some(counted),
+                Err(error) => return Err(reader.why(error)),
+            }
+        }
+        if let Some(copy) = reader.finish()? {
+            let path = self.store.blob_path(&job.layer.descriptor.digest);
+            durable::commit(&copy.file, &copy.path, &path)?;
+            self.made.add(path);
+        }
+        match &counts {
+            Some(counts) => self.keep_tree(job.layer, &partial_tree.path, counts)?,
+            None => self.keep_blob_known(job.layer)?,
+        }
+        Ok(counts)
+    }
+
+    /// The store's own copy of a layer's bytes.
+    fn stored(&self, layer: &Layer) -> Result<crate::image::files::Blob> {
+        let files = crate::image::files::Files::folder(&self.store.root)?;
+        files.blob(
+            &crate::image::layout::blob_name(&layer.descriptor.digest),
+            &layer.descriptor.digest,
+            layer.descriptor.size,
+        )
+    }
+
+    /// Gives a tree its name, then writes its record.
+    fn keep_tree(&self, layer: &Layer, partial: &Path, counts: &Counts) -> Result<()> {
+        let tree = self.store.layer_dir(&layer.diff_id);
+        let record = Record::path(&self.store.root, &layer.diff_id);
+        let _ = fs::remove_file(&record);
+        durable::remove_tree(&tree)?;
+        fs::rename(partial, &tree).map_err(|cause| write_failed(&tree, &cause))?;
+        self.made.add(tree);
+        self.made.add(record);
+        Record::new(layer.diff_id, layer.descriptor.digest, counts).write(&self.store.root)
+    }
+
+    /// Notes that a blob decompresses to a layer whose tree was there.
+    fn keep_blob_known(&self, layer: &Layer) -> Result<()> {
+        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+        let _guard = lock(&ONE_AT_A_TIME);
+        let Some(mut record) = Record::read(&self.store.root, &layer.diff_id).filter(Record::suits) else {
+            return Ok(());
+        };
+        if record.blobs.contains(&layer.descriptor.digest) {
+            return Ok(());
+        }
+        record.blobs.push(layer.descriptor.digest);
+        record.write(&self.store.root)
+    }
+}
+
+/// Locks a mutex; a thread that panicked while holding it left nothing half-done.
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Removes a file or a tree.
+fn remove_any(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Ok(()) => Ok(()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(_) => durable::remove_tree(path),
+    }
+}
+
+/// A temporary name; what still has it at the end is removed.
+pub(super) struct Partial {
+    pub path: PathBuf,
+}
+
+impl Partial {
+    pub fn new(root: &Path, what: &str) -> Self {
+        Self { path: durable::temporary(root, what) }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if self.path.symlink_metadata().is_ok() {
+            let _ = remove_any(&self.path);
+        }
+    }
+}
+
+/// What this load made; removed again unless it is kept.
+#[derive(Default)]
+struct Made(Mutex<Vec<PathBuf>>);
+
+impl Made {
+    fn add(&self, path: PathBuf) {
+        lock(&self.0).push(path);
+    }
+
+    fn keep(&self) {
+        lock(&self.0).clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        // Records go before their trees.
+        for path in lock(&self.0).drain(..).rev() {
+            let _ = remove_any(&path);
+        }
+    }
+}

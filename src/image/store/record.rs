@@ -1,0 +1,83 @@
+//! Completion records: what says that a layer's tree is whole.
+//!
+//! Separate because the record is the only thing that makes a directory under `layers/` a layer: it is written
+//! after the tree has its name and removed before the tree is.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::super::json::{self, Field};
+use super::super::unpack::Counts;
+use super::durable;
+use crate::error::Result;
+use crate::image::digest::Digest;
+
+/// The form of records and trees; trees of another form are unpacked again.
+const VERSION: u64 = 1;
+
+/// A record is small.
+const MAX_BYTES: u64 = 64 << 10;
+
+/// What is known about a tree.
+#[derive(Debug, serde::Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Record {
+    version: u64,
+    diff_id: Digest,
+    /// The user who unpacked it: an ordinary user's tree has other owners and lacks devices.
+    uid: u32,
+    /// The blobs that were seen to decompress to this layer.
+    pub blobs: Vec<Digest>,
+    /// What unpacking created.
+    pub counts: Value,
+}
+
+impl Record {
+    /// The record of a tree that this user just unpacked.
+    pub fn new(diff_id: Digest, blob: Digest, counts: &Counts) -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let counts = serde_json::to_value(counts).unwrap_or_default();
+        Self { version: VERSION, diff_id, uid, blobs: vec![blob], counts }
+    }
+
+    /// Where the record of a layer is.
+    pub fn path(root: &Path, diff_id: &Digest) -> PathBuf {
+        root.join("layers").join(format!("{}.json", diff_id.hex()))
+    }
+
+    /// Reads a record; whatever is wrong with it means that there is none.
+    pub fn read(root: &Path, diff_id: &Digest) -> Option<Self> {
+        let bytes = std::fs::read(Self::path(root, diff_id)).ok()?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return None;
+        }
+        let record = Self::parse(&bytes).ok()?;
+        (record.diff_id == *diff_id).then_some(record)
+    }
+
+    /// Whether its tree can be used by this user and this version.
+    pub fn suits(&self) -> bool {
+        self.version == VERSION && self.uid == rustix::process::geteuid().as_raw()
+    }
+
+    /// Writes it, which makes its tree a layer.
+    pub fn write(&self, root: &Path) -> Result<()> {
+        let bytes = serde_json::to_vec(self).unwrap_or_default();
+        durable::replace(root, &Self::path(root, &self.diff_id), &bytes)
+    }
+
+    /// Reads the fields.
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let value = json::parse("the record", bytes)?;
+        let document = Field::document("the record", &value);
+        let blobs = document.need("blobs")?.texts()?;
+        Ok(Self {
+            version: document.need("version")?.size()?,
+            diff_id: document.need("diffId")?.text()?.parse()?,
+            uid: u32::try_from(document.need("uid")?.size()?).unwrap_or(u32::MAX),
+            blobs: blobs.iter().map(|blob| blob.parse()).collect::<Result<_>>()?,
+            counts: value.get("counts").cloned().unwrap_or_default(),
+        })
+    }
+}
