@@ -12,6 +12,7 @@ pub mod manual;
 pub mod netlink;
 pub mod process;
 pub mod syscall;
+pub mod tree;
 pub mod value;
 
 pub use linux::{Kernel, Linux, Returned};
