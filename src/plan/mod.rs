@@ -9,6 +9,7 @@
 
 mod build;
 mod check;
+pub mod number;
 mod undo;
 
 use std::path::PathBuf;
