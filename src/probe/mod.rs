@@ -4,13 +4,30 @@
 //! Both are data, so that a plan can hold them; both are read by the process that acted, never derived from
 //! the plan.
 
+pub mod cgroup;
+mod check;
 mod claim;
+mod diff;
+pub mod fds;
+pub mod host;
+pub mod ids;
+pub mod links;
+pub mod mounts;
+pub mod ns;
+mod origin;
+pub mod privileges;
+mod read;
+pub mod tree;
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
 
 pub use claim::Claim;
+pub use diff::{Change, How, Line, diff, lines};
+pub use host::Host;
+pub use origin::Origin;
 
 use crate::sys::flags::CloneFlags;
 
@@ -39,4 +56,73 @@ pub enum Probe {
     File(PathBuf),
     /// Open descriptors and what they refer to.
     Descriptors,
+}
+
+impl Probe {
+    /// What is looked at, for a heading and for the recording.
+    #[must_use]
+    pub fn title(&self) -> String {
+        match self {
+            Self::Namespaces(_) => "namespaces".to_owned(),
+            Self::Mounts => "mounts".to_owned(),
+            Self::Hostname => "names".to_owned(),
+            Self::Ids => "users and groups".to_owned(),
+            Self::Pids => "pids".to_owned(),
+            Self::Cgroups => "cgroups".to_owned(),
+            Self::Privileges => "privileges".to_owned(),
+            Self::Links => "network interfaces".to_owned(),
+            Self::Directory(path) => format!("directory {}", path.display()),
+            Self::File(path) => format!("file {}", path.display()),
+            Self::Descriptors => "descriptors".to_owned(),
+        }
+    }
+
+    /// Reads the state as this process sees it now. What cannot be read is said in the value.
+    #[must_use]
+    pub fn read(&self) -> Json {
+        match self {
+            Self::Namespaces(kinds) => ns::namespaces(*kinds),
+            Self::Mounts => mounts::snapshot(),
+            Self::Hostname => names(),
+            Self::Ids => ids::snapshot(),
+            Self::Pids => ns::pids(),
+            Self::Cgroups => cgroup::snapshot(),
+            Self::Privileges => privileges::snapshot(),
+            Self::Links => links::snapshot(),
+            Self::Directory(path) => tree::directory(path),
+            Self::File(path) => tree::file(path),
+            Self::Descriptors => fds::snapshot(),
+        }
+    }
+}
+
+fn names() -> Json {
+    let names = rustix::system::uname();
+    json!({ "hostname": names.nodename().to_string_lossy(), "domainname": names.domainname().to_string_lossy() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_probe_can_be_read_and_equals_itself() {
+        let all = [
+            Probe::Namespaces(CloneFlags::all()),
+            Probe::Mounts,
+            Probe::Hostname,
+            Probe::Ids,
+            Probe::Pids,
+            Probe::Cgroups,
+            Probe::Privileges,
+            Probe::Links,
+            Probe::Directory("/dev".into()),
+            Probe::File("/proc/sys/kernel/ostype".into()),
+        ];
+        for probe in all {
+            let value = probe.read();
+            assert!(!value.is_null() && value.get("unreadable").is_none(), "{}: {value}", probe.title());
+            assert!(!lines(&value).is_empty(), "{}", probe.title());
+        }
+    }
 }
