@@ -3,6 +3,16 @@
 //! They all see the same [`event::Event`]s, so that none of them can tell another story.
 
 pub mod event;
+pub mod explain;
+pub mod failure;
+mod lanes;
+pub mod narrator;
+pub mod recorder;
+mod run;
+mod state;
+pub mod step;
+pub mod style;
+pub mod wrap;
 
 use event::Event;
 
