@@ -15,7 +15,7 @@ use clap::ArgMatches;
 
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::probe::Here;
+use crate::probe::Host;
 
 /// A command.
 pub struct Concept {
@@ -50,7 +50,7 @@ pub struct Context {
     /// The state directory.
     pub state: PathBuf,
     /// The host and the caller.
-    pub here: Here,
+    pub here: Host,
     /// Whether the plan is only shown.
     pub explain: bool,
     /// Whether the recording goes to stdout, so that reports should be JSON.
@@ -62,7 +62,7 @@ impl Context {
     /// A context for planning.
     #[must_use]
     pub fn new(state: PathBuf, explain: bool, json: bool) -> Self {
-        Self { state, here: Here::read(), explain, json, kept: RefCell::new(Vec::new()) }
+        Self { state, here: Host::read(), explain, json, kept: RefCell::new(Vec::new()) }
     }
 
     /// Keeps something, such as a lock, until the command has ended.

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Parts, Result};
 use crate::report::event::Event;
+use crate::report::step::State;
 use crate::sys;
 
 /// What travels on the report socket.
@@ -24,8 +25,12 @@ use crate::sys;
 pub enum Message {
     /// Child to parent: something happened.
     Event(Box<Event>),
-    /// Child to parent: the next step is this one; may it begin? Carries what a pause would show.
-    Ask { id: String, shown: String },
+    /// Child to parent: may this step begin?
+    Ask(String),
+    /// Parent to child: what does the state look like that the step is about?
+    Look,
+    /// Child to parent: like this.
+    Looked(State),
     /// Parent to child: the step may begin.
     Leave,
     /// Either way: the gate of this name is open.

@@ -24,10 +24,11 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::error::{Error, Parts, exit};
-use crate::plan::{Action, Call, Gate, Plan, Probe, Step, Undo};
+use crate::plan::{Action, Call, Gate, Plan, Probe, Step, Undo, number};
 use crate::probe::Origin;
 use crate::report::Observer;
 use crate::report::event::{Event, VERSION, When};
+use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
 use crate::sys::flags::Signal;
 use crate::sys::process::Processes;
@@ -47,19 +48,8 @@ pub enum Pace {
     Stepped,
 }
 
-/// The answer of the person at the terminal to the question whether a step may begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
-    /// Perform this step and ask again.
-    Go,
-    /// Perform the rest without asking.
-    GoOn,
-    /// Undo and quit.
-    Quit,
-}
-
-/// Asks the person whether a step may begin: its id, what it will do, and the pid of the process it acts on.
-pub type Asker = Box<dyn FnMut(&str, &str, Option<i32>) -> Result<Answer, Error>>;
+/// Asks the person whether a step may begin; it may look at the state that the step is about.
+pub type Asker = Box<dyn FnMut(&Upcoming<'_>, &mut dyn FnMut() -> State) -> Result<Answer, Error>>;
 
 /// How the engine is to perform a plan.
 pub struct Setup {
@@ -115,6 +105,8 @@ struct Engine<K> {
     watched: bool,
     observers: Vec<Box<dyn Observer>>,
     asker: Option<Asker>,
+    /// The steps by their ids, for showing one before it begins.
+    script: HashMap<String, (&'static str, Step)>,
     /// The report socket to the parent; `None` in the process that was started by hand.
     link: Option<Link>,
     /// Gates that the parent has opened for this process.
@@ -158,7 +150,6 @@ enum Where {
 
 impl Where {
     fn id(&self, index: usize) -> String {
-        use crate::plan::number;
         match self {
             Self::Top => number::top(index),
             Self::Child(step) => number::child(step, index),
@@ -173,6 +164,10 @@ impl<K: Processes + 'static> Engine<K> {
         engine.watched = !setup.observers.is_empty();
         engine.observers = setup.observers;
         engine.asker = setup.asker;
+        if engine.asker.is_some() {
+            let all = number::walk(plan).into_iter();
+            engine.script = all.map(|one| (one.id, (one.actor, one.step.clone()))).collect();
+        }
         engine.state = setup.state;
         engine.journal_name.clone_from(&plan.name);
         if engine.kernel.is_real() {
@@ -194,6 +189,7 @@ impl<K: Processes + 'static> Engine<K> {
             watched: false,
             observers: Vec::new(),
             asker: None,
+            script: HashMap::new(),
             link: None,
             opened: Vec::new(),
             children: Vec::new(),
@@ -513,11 +509,16 @@ impl<K: Processes + 'static> Engine<K> {
 /// The error of a failed call: the call itself, its errno, and what the manual says about it.
 fn call_error(syscall: &Syscall, errno: Errno) -> Error {
     let entry = manual::entry(syscall.name());
-    let what = entry.map_or("a system call failed", |entry| entry.failed);
-    let error = Error::new(what).call(format!("{syscall} = -1 {errno:?}"), errno as i32);
-    match manual::hint(syscall, errno) {
-        Some(hint) => error.rule(hint.rule).remedy(hint.remedy).chapter(hint.chapter),
-        None => error.rule(errno.desc()),
+    let what = entry.map_or_else(|| "a system call failed".to_owned(), |entry| format!("{} failed", entry.page));
+    let mut error = Error::new(what).call(format!("{syscall} = -1 {errno:?}"), errno as i32);
+    let Some(hint) = manual::hint(syscall, errno) else { return error.rule(errno.desc()) };
+    error = error.rule(hint.rule);
+    if let Some(remedy) = hint.remedy {
+        error = error.remedy(remedy);
+    }
+    match hint.chapter {
+        Some(chapter) => error.chapter(chapter),
+        None => error,
     }
 }
 

@@ -22,19 +22,24 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use crate::error::{Error, exit};
-use crate::plan::{Bulk, Spawn, Step, Undo};
+use crate::plan::number::Numbered;
+use crate::plan::{Bulk, Probe, Spawn, Step, Undo};
 use crate::report::event::Event;
+use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
 use crate::sys::process::Processes;
-use crate::sys::Slot;
+use crate::sys::flags::CloneFlags;
+use crate::sys::{Slot, Syscall};
 
 use super::link::{Link, Message};
-use super::{Answer, Engine, Flow, Pace, Stop, Where, call_error, wait};
+use super::{Engine, Flow, Pace, Stop, Where, call_error, wait};
 
 /// A child, as its parent sees it.
 pub(super) struct Child {
     pub pid: i32,
     pub actor: &'static str,
+    /// The namespaces that it does not share with its parent.
+    namespaces: CloneFlags,
     /// The report socket; `None` once the child has closed its end.
     pub link: Option<Link>,
     /// Gates that the child has opened.
@@ -63,7 +68,7 @@ impl<K: Processes + 'static> Engine<K> {
         let pid = returned.map_err(|errno| self.failed(id, call_error(&clone, errno)))?;
         self.slots.set(&spawn.into, pid);
         let pid = i32::try_from(pid).unwrap_or(0);
-        self.children.push(Child::new(pid, spawn.actor, ours));
+        self.children.push(Child::new(pid, spawn.actor, &clone, ours));
         self.record_child(id, pid)?;
         self.steps(spawn.meanwhile, Where::Meanwhile(id.to_owned()))
     }
@@ -128,30 +133,20 @@ impl<K: Processes + 'static> Engine<K> {
 
     /// Asks for leave to begin a step.
     pub(super) fn ask(&mut self, id: &str, step: &Step) -> Flow {
-        match self.pace {
-            Pace::Quiet => Ok(()),
-            Pace::Told if self.link.is_none() => Ok(()),
-            _ => {
-                let shown = if self.pace == Pace::Stepped {
-                    crate::report::explain::step(id, step)
-                } else {
-                    String::new()
-                };
-                self.leave(id, shown)
-            }
+        match (self.pace, self.link.is_some()) {
+            (Pace::Quiet, _) | (Pace::Told, false) => Ok(()),
+            (Pace::Stepped, false) => self.ask_person(id, None),
+            (_, true) => self.ask_parent(id, &step.look_at),
         }
     }
 
-    fn leave(&mut self, id: &str, shown: String) -> Flow {
-        if self.link.is_none() {
-            let pid = self.children.last().map(|child| child.pid);
-            return self.answer(id, &shown, pid);
-        }
-        self.tell_parent(&Message::Ask { id: id.to_owned(), shown }, None)?;
+    fn ask_parent(&mut self, id: &str, look_at: &[Probe]) -> Flow {
+        self.tell_parent(&Message::Ask(id.to_owned()), None)?;
         loop {
             match self.hear_parent()? {
                 Message::Leave => return Ok(()),
                 Message::Gate(name) => self.opened.push(name),
+                Message::Look => self.tell_parent(&Message::Looked(read_all(look_at)), None)?,
                 _ => {}
             }
         }
@@ -263,12 +258,12 @@ impl<K: Processes + 'static> Engine<K> {
                 }
             }
             Some(Message::Event(event)) => self.relay(index, *event),
-            Some(Message::Ask { id, shown }) => self.grant(index, &id, shown)?,
+            Some(Message::Ask(id)) => self.grant(index, &id)?,
             Some(Message::Failed { step, error }) => {
                 self.collect(index);
                 return Err(Stop::Failed(step, error.into()));
             }
-            Some(Message::Leave) => {}
+            Some(Message::Leave | Message::Look | Message::Looked(_)) => {}
         }
         Ok(self.children.get(index).is_some_and(|child| child.link.is_some()))
     }
@@ -287,13 +282,12 @@ impl<K: Processes + 'static> Engine<K> {
         self.emit(|_| event);
     }
 
-    fn grant(&mut self, index: usize, id: &str, shown: String) -> Flow {
-        if self.pace == Pace::Stepped {
-            let pid = self.children.get(index).map(|child| child.pid);
-            match self.link {
-                None => self.answer(id, &shown, pid)?,
-                Some(_) => self.leave(id, shown)?,
-            }
+    fn grant(&mut self, index: usize, id: &str) -> Flow {
+        match (self.pace, self.link.is_some()) {
+            (Pace::Stepped, false) => self.ask_person(id, Some(index))?,
+            // An init asks its own parent for its child.
+            (Pace::Stepped, true) => self.ask_parent(id, &[])?,
+            _ => {}
         }
         if let Some(link) = self.children.get_mut(index).and_then(|child| child.link.as_mut()) {
             // A child that has gone is noticed when it is heard next.
@@ -302,26 +296,51 @@ impl<K: Processes + 'static> Engine<K> {
         Ok(())
     }
 
-    /// Asks the person at the terminal.
-    fn answer(&mut self, id: &str, shown: &str, pid: Option<i32>) -> Flow {
+    /// Asks the person at the terminal whether a step of this process, or of a child, may begin.
+    fn ask_person(&mut self, id: &str, child: Option<usize>) -> Flow {
         self.observers.iter_mut().for_each(|observer| observer.flush());
-        let Some(asker) = &mut self.asker else { return Ok(()) };
-        match asker(id, shown, pid).map_err(|error| Stop::Failed(None, error))? {
-            Answer::Go => Ok(()),
-            Answer::GoOn => {
-                self.asker = None;
-                Ok(())
+        let Some(mut asker) = self.asker.take() else { return Ok(()) };
+        let Some((actor, step)) = self.script.get(id).cloned() else { return Ok(()) };
+        let child = child.and_then(|index| self.children.get_mut(index));
+        let (pid, namespaces) =
+            child.as_ref().map_or((self.pid, CloneFlags::empty()), |child| (child.pid, child.namespaces));
+        let mut link = child.and_then(|child| child.link.as_mut());
+        let mut look = || match &mut link {
+            None => read_all(&step.look_at),
+            Some(link) => {
+                let asked = link.send(&Message::Look, None);
+                match asked.and_then(|()| link.receive()) {
+                    Ok(Some(Message::Looked(state))) => state,
+                    _ => Vec::new(),
+                }
             }
-            Answer::Quit => Err(Stop::Quit),
+        };
+        let numbered = Numbered { id: id.to_owned(), actor, step: &step };
+        let answer = asker(&Upcoming { step: &numbered, pid, namespaces }, &mut look);
+        match answer.map_err(|error| Stop::Failed(None, error))? {
+            Answer::Go => self.asker = Some(asker),
+            // Nobody is asked any more.
+            Answer::GoOn => {}
+            Answer::Quit => return Err(Stop::Quit),
         }
+        Ok(())
     }
 }
 
+fn read_all(probes: &[Probe]) -> State {
+    probes.iter().map(|probe| (probe.title(), probe.read())).collect()
+}
+
 impl Child {
-    fn new(pid: i32, actor: &'static str, link: Link) -> Self {
+    fn new(pid: i32, actor: &'static str, clone: &Syscall, link: Link) -> Self {
+        let namespaces = match clone {
+            Syscall::Clone3 { flags, .. } => *flags,
+            _ => CloneFlags::empty(),
+        };
         Self {
             pid,
             actor,
+            namespaces,
             link: Some(link),
             opened: HashSet::new(),
             handed: HashMap::new(),

@@ -1,4 +1,303 @@
-//! STUB
-use crate::plan::Step;
-/// s
-pub fn step(id: &str, step: &Step) -> String { format!("{id} {}", step.say) }
+//! `--explain`: the plan, told but not performed. It has no effect and needs no privilege.
+//!
+//! The text is the same every time on the same kind of host. It goes to stdout, because it is what was
+//! asked for.
+
+use serde_json::{Value as Json, json};
+
+use super::failure;
+use super::lanes::{INDENT, Lanes, indented, paragraph, shown, signed};
+use super::style::{Glyph, Paint, Style, count};
+use crate::plan::number::{self, Numbered};
+use crate::plan::{Action, Bulk, Call, Gate, Plan, Step, Undo, Wait};
+use crate::probe::Probe;
+use crate::sys::{Errno, Syscall, manual};
+
+/// The whole plan. `command` is what the user typed, `--explain` included or not; `verbose` is `-v`.
+#[must_use]
+pub fn explain(plan: &Plan, command: &[String], style: &Style, verbose: bool) -> String {
+    let mut out = opening(plan, style);
+    let all = number::walk(plan);
+    let mut lanes = Lanes::default();
+    // All names are known here: every lane is as wide as the widest from the first line on.
+    all.iter().for_each(|one| drop(lanes.label(one.actor, style)));
+    for one in &all {
+        out.push('\n');
+        out.push_str(&step(one, &mut lanes, style, verbose));
+    }
+    out.push_str(&closing(plan, command, style));
+    out
+}
+
+fn opening(plan: &Plan, style: &Style) -> String {
+    let title = format!("cutaway {}", plan.title);
+    let left = format!(" {}", style.paint(Paint::Bold, &title));
+    let width = style.text(&title).chars().count() + 1;
+    let mut out = style.beside(&left, width, &count(plan.count(), "step"));
+    out.push('\n');
+    let needs = match plan.needs.as_slice() {
+        [] => "This needs no privilege.".to_owned(),
+        needs => format!("This needs {}.", needs.join(", ")),
+    };
+    out.push_str(&indented(&needs, 1, Paint::Plain, style));
+    for note in &plan.notes {
+        out.push_str(&indented(note, 1, Paint::Plain, style));
+    }
+    out
+}
+
+fn closing(plan: &Plan, command: &[String], style: &Style) -> String {
+    let words: Vec<_> = command.iter().filter(|word| *word != "--explain").map(|word| quoted(word)).collect();
+    let command = if words.first().is_some_and(|word| word == "cutaway") {
+        words.join(" ")
+    } else {
+        format!("cutaway {}", words.join(" "))
+    };
+    let undone = plan.steps.iter().any(has_undo);
+    let undone =
+        if undone { " Every undo above is carried out at the end, or when a step fails." } else { "" };
+    let text = format!("Nothing was done.{undone} To perform this:");
+    format!("\n{}   {}\n", indented(&text, 1, Paint::Plain, style), style.text(command.trim_end()))
+}
+
+fn has_undo(step: &Step) -> bool {
+    !step.undo.is_empty() || step.children().any(|steps| steps.iter().any(has_undo))
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=,+@%".contains(letter);
+    if !word.is_empty() && word.chars().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
+}
+
+/// One step: its sentence and reason, its calls unperformed, what will be shown, checked and undone.
+#[must_use]
+pub fn step(one: &Numbered<'_>, lanes: &mut Lanes, style: &Style, verbose: bool) -> String {
+    let Numbered { id, actor, step } = one;
+    let mut out = format!(" {id:<2} {}\n", style.paint(Paint::Bold, step.say));
+    out.push_str(&indented(step.why, INDENT, Paint::Plain, style));
+    if let (true, Some(chapter)) = (verbose, step.chapter) {
+        out.push_str(&indented(&format!("read: {}", failure::chapter(chapter)), INDENT, Paint::Dim, style));
+    }
+    out.push_str(&action(&step.action, actor, lanes, style, verbose));
+    let looks: Vec<_> = step.look_at.iter().map(Probe::title).collect();
+    let label = if matches!(step.action, Action::Look) { "shows" } else { "shows before and after" };
+    if !looks.is_empty() {
+        out.push_str(&aside(&format!("{label}:"), &looks.join(", "), style));
+    }
+    for claim in &step.expect {
+        out.push_str(&aside("checks:", &claim.to_string(), style));
+    }
+    for undo in &step.undo {
+        out.push_str(&aside("undo:", &undo_text(undo), style));
+    }
+    out
+}
+
+fn aside(label: &str, text: &str, style: &Style) -> String {
+    let left = INDENT + 2 + label.len() + 1;
+    let label = format!("{:width$}{} ", "", style.paint(Paint::Dim, label), width = INDENT + 2);
+    paragraph(text, &label, left, Paint::Plain, style)
+}
+
+fn action(action: &Action, actor: &str, lanes: &mut Lanes, style: &Style, verbose: bool) -> String {
+    match action {
+        Action::Calls(calls) => {
+            let mut seen = Vec::new();
+            calls.iter().map(|call| one_call(call, actor, &mut seen, lanes, style, verbose)).collect()
+        }
+        Action::Spawn(spawn) => {
+            let text = format!("{} = {}", spawn.clone, spawn.into);
+            let mut out = lanes.call(actor, &text, Paint::Plain, None, style);
+            out.push_str(&meaning(&spawn.clone, actor, &mut Vec::new(), lanes, style, verbose));
+            out.push_str(&lanes.said(
+                spawn.actor,
+                "begins here, at the next step of its own",
+                Paint::Dim,
+                style,
+            ));
+            out
+        }
+        Action::Gate(gate) => lanes.said(actor, &gate_text(gate, actor), Paint::Dim, style),
+        Action::Bulk(bulk) => {
+            let text = format!("{} (thousands of calls, told as a sum)", bulk_text(bulk));
+            signed(INDENT, style.glyph(Glyph::Sum), Paint::Bold, &text, style)
+        }
+        Action::Exec(candidates) => exec(candidates, actor, lanes, style, verbose),
+        Action::Wait(wait) => lanes.said(actor, &wait_text(wait), Paint::Plain, style),
+        Action::Look => String::new(),
+        Action::Skip(why) => {
+            signed(INDENT, style.glyph(Glyph::Dash), Paint::Notice, &format!("skipped: {why}"), style)
+        }
+    }
+}
+
+fn one_call(
+    call: &Call,
+    actor: &str,
+    seen: &mut Vec<&'static str>,
+    lanes: &mut Lanes,
+    style: &Style,
+    verbose: bool,
+) -> String {
+    let mut text = call.syscall.to_string();
+    if let Some(slot) = &call.into {
+        text.push_str(&format!(" = {slot}"));
+    }
+    let allowed: Vec<_> = call.allowed.iter().map(|errno| format!("{:?}", Errno::from_raw(*errno))).collect();
+    if !allowed.is_empty() {
+        text.push_str(&format!("  ({} would be expected here)", allowed.join(" or ")));
+    }
+    lanes.call(actor, &text, Paint::Plain, None, style)
+        + &meaning(&call.syscall, actor, seen, lanes, style, verbose)
+}
+
+/// With `-v`: the man page and what the call does, once for each name.
+fn meaning(
+    call: &Syscall,
+    actor: &str,
+    seen: &mut Vec<&'static str>,
+    lanes: &mut Lanes,
+    style: &Style,
+    verbose: bool,
+) -> String {
+    if !verbose || seen.contains(&call.name()) {
+        return String::new();
+    }
+    seen.push(call.name());
+    let Some(entry) = manual::entry(call.name()) else { return String::new() };
+    let (_, left) = lanes.label(actor, style);
+    indented(&format!("{}: {}", entry.page, entry.meaning), left, Paint::Dim, style)
+}
+
+fn exec(candidates: &[Syscall], actor: &str, lanes: &mut Lanes, style: &Style, verbose: bool) -> String {
+    let mut out = String::new();
+    if candidates.len() > 1 {
+        out.push_str(&lanes.said(actor, "the first of these that can be executed:", Paint::Dim, style));
+    }
+    let mut seen = Vec::new();
+    for call in candidates {
+        out.push_str(&lanes.call(actor, &call.to_string(), Paint::Plain, None, style));
+        out.push_str(&meaning(call, actor, &mut seen, lanes, style, verbose));
+    }
+    out
+}
+
+/// What happens at a gate, as a sentence without its subject.
+#[must_use]
+pub fn gate_text(gate: &Gate, actor: &str) -> String {
+    let other = if actor == number::PARENT { "the child" } else { "the host" };
+    match gate {
+        Gate::Open(name) => format!("lets {other} pass the gate \"{name}\""),
+        Gate::Pass(name) => format!("waits at the gate \"{name}\" until {other} opens it"),
+        Gate::Hand(slot) => format!("hands the descriptor {slot} to {other}"),
+        Gate::Take(slot) => format!("takes the descriptor {slot} from {other}"),
+    }
+}
+
+fn wait_text(wait: &Wait) -> String {
+    let mut text = format!("waits until {} ends, and passes on signals", wait.pid);
+    if wait.terminal.is_some() {
+        text.push_str(", what is typed, and what is printed");
+    }
+    if wait.as_init {
+        text.push_str("; as PID 1 it also reaps what is orphaned to it");
+    }
+    text
+}
+
+/// Bulk work as an imperative sentence with its subject.
+#[must_use]
+pub fn bulk_text(bulk: &Bulk) -> String {
+    match bulk {
+        Bulk::RemoveTree { path } => format!("remove {} and everything below it", path.display()),
+        Bulk::EmptyGroup { path } => {
+            format!("kill every process of the cgroup {} and wait for it", path.display())
+        }
+        Bulk::KillProcess { pid, .. } => {
+            format!("kill process {pid}, if it still is the one that was started")
+        }
+        Bulk::LoadImage { source, name, .. } => {
+            let name = name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+            format!("copy the image {source} into the store{name}, verify its digests, unpack its layers")
+        }
+        Bulk::BuildDemo { state } => {
+            format!("build the demo image from programs of this machine, in {}", state.display())
+        }
+        Bulk::UnpackImage { name, .. } => format!("unpack the layers of {name} that are not unpacked yet"),
+        Bulk::RemoveImage { name, .. } => format!("remove the image {name} and what no other image uses"),
+    }
+}
+
+/// An undo as it will be carried out.
+#[must_use]
+pub fn undo_text(undo: &Undo) -> String {
+    match undo {
+        Undo::Call(call) => call.to_string(),
+        Undo::Bulk(bulk) => bulk_text(bulk),
+    }
+}
+
+/// The plan as JSON lines: a `plan` event, then one `step` for each step with its calls unperformed.
+#[must_use]
+pub fn explain_json(plan: &Plan, command: &[String]) -> Vec<String> {
+    let head = json!({
+        "event": "plan",
+        "command": command,
+        "title": plan.title,
+        "version": super::event::VERSION,
+        "steps": plan.count(),
+        "notes": plan.notes,
+        "needs": plan.needs,
+    });
+    let steps = number::walk(plan).into_iter().map(|one| step_json(&one).to_string());
+    std::iter::once(head.to_string()).chain(steps).collect()
+}
+
+fn step_json(one: &Numbered<'_>) -> Json {
+    let Numbered { id, actor, step } = one;
+    json!({
+        "event": "step",
+        "id": id,
+        "actor": actor,
+        "say": step.say,
+        "why": step.why,
+        "chapter": step.chapter,
+        "action": action_json(&step.action, actor),
+        "undo": step.undo.iter().map(undo_text).collect::<Vec<_>>(),
+        "expect": step.expect.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "look_at": step.look_at.iter().map(Probe::title).collect::<Vec<_>>(),
+    })
+}
+
+fn action_json(action: &Action, actor: &str) -> Json {
+    let calls = |all: &[Syscall]| all.iter().map(|call| call_json(&call.clone().into())).collect::<Vec<_>>();
+    match action {
+        Action::Calls(calls) => {
+            json!({"kind": "calls", "calls": calls.iter().map(call_json).collect::<Vec<_>>()})
+        }
+        Action::Spawn(spawn) => {
+            let call = Call { into: Some(spawn.into.clone()), ..spawn.clone.clone().into() };
+            json!({"kind": "spawn", "calls": [call_json(&call)], "child": shown(spawn.actor)})
+        }
+        Action::Gate(gate) => json!({"kind": "gate", "text": gate_text(gate, actor)}),
+        Action::Bulk(bulk) => json!({"kind": "bulk", "text": bulk_text(bulk)}),
+        Action::Exec(candidates) => json!({"kind": "exec", "calls": calls(candidates)}),
+        Action::Wait(wait) => json!({"kind": "wait", "text": wait_text(wait)}),
+        Action::Look => json!({"kind": "look"}),
+        Action::Skip(why) => json!({"kind": "skip", "why": why}),
+    }
+}
+
+fn call_json(call: &Call) -> Json {
+    let allowed: Vec<_> = call.allowed.iter().map(|errno| format!("{:?}", Errno::from_raw(*errno))).collect();
+    json!({
+        "syscall": call.syscall.name(),
+        "text": call.syscall.to_string(),
+        "into": call.into.as_ref().map(ToString::to_string),
+        "allowed": allowed,
+    })
+}

@@ -4,6 +4,15 @@
 
 pub mod event;
 pub mod explain;
+pub mod failure;
+mod lanes;
+pub mod narrator;
+pub mod recorder;
+mod run;
+mod state;
+pub mod step;
+pub mod style;
+pub mod wrap;
 
 use event::Event;
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use crate::concepts::Context;
 use crate::plan::{Bulk, Call, Claim, Probe, Step, Undo, calls};
-use crate::probe::cgroups::{Layout, Place};
+use crate::probe::Place;
+use crate::probe::cgroup::Layout;
 use crate::sys::flags::{CloneFlags, MsFlags, OFlags};
 use crate::sys::{Slot, Value};
 
@@ -80,12 +81,7 @@ impl Groups {
 
     /// Which way was taken on this host.
     pub fn notes(&self) -> Vec<String> {
-        let layout = match self.layout {
-            Layout::None => "none mounted",
-            Layout::V1 => "v1",
-            Layout::Hybrid => "hybrid",
-            Layout::V2 => "v2",
-        };
+        let layout = self.layout.name();
         let names = |wanted: &mut dyn Iterator<Item = &Wanted>| {
             wanted.map(|wanted| wanted.controller).collect::<Vec<_>>().join(", ")
         };

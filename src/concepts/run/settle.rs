@@ -19,7 +19,7 @@ use crate::image::reference::Reference;
 use crate::image::source::Image;
 use crate::image::store::Store;
 use crate::plan::{Bulk, Plan, Step};
-use crate::probe::cgroups::Place;
+use crate::probe::Place;
 use crate::state;
 use crate::sys::flags::CapSet;
 use crate::sys::Text;
@@ -230,7 +230,7 @@ impl Settled {
     pub fn from(args: &RunArgs, context: &Context) -> Result<Self> {
         let here = &context.here;
         let picture = picture(args, context)?;
-        let rootless = !here.privileged();
+        let rootless = !here.is_privileged();
         let view = MergedView::new(&picture.layers)?;
         let name = names::container(args, context)?;
         let hostname = names::host(args, &name)?;
@@ -253,7 +253,7 @@ impl Settled {
             etc_files: names::etc_files(&hostname, args.network),
             notes: notes(rootless, here.uid, &overlay),
             rootless,
-            own_uid: here.uid,
+            own_uid: here.euid,
             own_gid: here.gid,
             missing_directories: missing_directories(&context.state),
             stage: context.state.join("stage"),
@@ -265,7 +265,7 @@ impl Settled {
             read_only: args.read_only,
             volumes,
             tmpfs,
-            has_mount_setattr: here.kernel_is(5, 12),
+            has_mount_setattr: here.kernel_at_least(5, 12),
             network: args.network,
             limits,
             tty: args.tty,

@@ -1,0 +1,177 @@
+//! Checking claims: what the prose asserts, compared with what the kernel says now.
+//!
+//! Nothing is tried out: a check reads, and where reading is impossible the claim does not hold and says why.
+
+use std::path::Path;
+
+use nix::errno::Errno;
+use rustix::fs::{Access, AtFlags, CWD, accessat};
+
+use super::{Claim, Origin, cgroup, fds, links, mounts, privileges, read};
+use crate::sys::flags::{CapSet, CloneFlags};
+
+impl Claim {
+    /// Checks the claim for this process.
+    ///
+    /// # Errors
+    /// What was seen instead.
+    pub fn check(&self, origin: &Origin) -> Result<(), String> {
+        match self {
+            Self::Hostname(name) => hostname(name),
+            Self::OwnNamespaces(kinds) => own_namespaces(*kinds, origin),
+            Self::PidIs(pid) => same(*pid, nix::unistd::getpid().as_raw(), "pid"),
+            Self::Mounted { at, fstype } => mounted(at, fstype),
+            Self::NotMounted(path) => not_mounted(path),
+            Self::NothingShared => nothing_shared(),
+            Self::LinkUp(name) => link_up(name),
+            Self::FileHolds { path, text } => file_holds(path, text),
+            Self::Exists(path) => exists(path),
+            Self::CapabilitiesWithin(set) => capabilities_within(*set),
+            Self::NoNewPrivs => no_new_privs(),
+            Self::Ids { uid, gid } => ids(*uid, *gid),
+            Self::ReadOnly(path) => read_only(path),
+            Self::DescriptorsCloseOnExec => descriptors_close(),
+            Self::InGroup(path) => cgroup::is_in(path),
+        }
+    }
+}
+
+fn same<T: PartialEq + std::fmt::Display>(expected: T, found: T, what: &str) -> Result<(), String> {
+    if expected == found { Ok(()) } else { Err(format!("{what} {found}")) }
+}
+
+fn hostname(name: &str) -> Result<(), String> {
+    same(name, &rustix::system::uname().nodename().to_string_lossy(), "the host name")
+}
+
+fn own_namespaces(kinds: CloneFlags, origin: &Origin) -> Result<(), String> {
+    let shared = origin.still_shared(kinds)?;
+    if shared.is_empty() { Ok(()) } else { Err(format!("still shared: {}", shared.join(", "))) }
+}
+
+/// The topmost mount on the path counts: it is what a lookup finds.
+fn mounted(at: &Path, fstype: &str) -> Result<(), String> {
+    let table = mounts::table()?;
+    match table.iter().rfind(|mount| mount.at == at) {
+        Some(mount) => same(fstype, &mount.fstype, "a mount of type"),
+        None => Err(format!("nothing mounted on {}", at.display())),
+    }
+}
+
+fn not_mounted(path: &Path) -> Result<(), String> {
+    let table = mounts::table()?;
+    match table.iter().find(|mount| mount.at.starts_with(path)) {
+        Some(mount) => Err(format!("{} on {}", mount.fstype, mount.at.display())),
+        None => Ok(()),
+    }
+}
+
+fn nothing_shared() -> Result<(), String> {
+    let table = mounts::table()?;
+    let shared: Vec<_> = table.iter().filter(|mount| mount.is_shared()).collect();
+    match shared.first() {
+        None => Ok(()),
+        Some(first) => Err(format!("{} shared, the first on {}", shared.len(), first.at.display())),
+    }
+}
+
+fn link_up(name: &str) -> Result<(), String> {
+    match links::is_up(name) {
+        Ok(Some(true)) => Ok(()),
+        Ok(Some(false)) => Err(format!("{name} is down")),
+        Ok(None) => Err(format!("no interface {name}")),
+        Err(errno) => Err(format!("network interfaces cannot be read: {errno:?}")),
+    }
+}
+
+fn file_holds(path: &Path, text: &str) -> Result<(), String> {
+    let found = read::text(path)?;
+    same(text.trim_end(), found.trim_end(), &format!("{}:", path.display()))
+}
+
+fn exists(path: &Path) -> Result<(), String> {
+    std::fs::symlink_metadata(path).map(|_| ()).map_err(|cause| read::reason(path, &cause))
+}
+
+fn capabilities_within(set: CapSet) -> Result<(), String> {
+    let now = privileges::now()?;
+    let beyond = CapSet((now.effective.0 | now.bounding.0) & !set.0);
+    if beyond.0 == 0 { Ok(()) } else { Err(format!("also {}", privileges::names(beyond).join(", "))) }
+}
+
+fn no_new_privs() -> Result<(), String> {
+    match rustix::thread::no_new_privs() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("no_new_privs is not set".to_owned()),
+        Err(errno) => Err(errno.to_string()),
+    }
+}
+
+fn ids(uid: u32, gid: u32) -> Result<(), String> {
+    let (now_uid, now_gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+    let found = format!("{now_uid}, group {now_gid}");
+    same(format!("{uid}, group {gid}"), found, "user")
+}
+
+/// `faccessat2(2)` answers EROFS before it looks at permissions, for everybody. It says nothing of sockets,
+/// fifos and devices, which can be written to on a read-only file system.
+fn read_only(path: &Path) -> Result<(), String> {
+    match accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) {
+        Err(errno) if errno.raw_os_error() == Errno::EROFS as i32 => Ok(()),
+        Err(errno) => Err(format!("{}: {:?}", path.display(), Errno::from_raw(errno.raw_os_error()))),
+        Ok(()) => Err(format!("{} can be written to", path.display())),
+    }
+}
+
+fn descriptors_close() -> Result<(), String> {
+    let staying: Vec<_> = fds::all()?
+        .into_iter()
+        .filter(|one| one.fd > 2 && !one.cloexec)
+        .map(|one| format!("{} ({})", one.fd, one.target))
+        .collect();
+    if staying.is_empty() { Ok(()) } else { Err(format!("open: {}", staying.join(", "))) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holds(claim: Claim) -> Result<(), String> {
+        claim.check(&Origin::capture())
+    }
+
+    #[test]
+    fn what_is_so_holds() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("limit");
+        std::fs::write(&file, "67108864\n").unwrap();
+        let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let claims = [
+            Claim::Hostname(nix::unistd::gethostname().unwrap().to_string_lossy().into_owned()),
+            Claim::PidIs(std::process::id().cast_signed()),
+            Claim::Mounted { at: "/proc".into(), fstype: "proc".into() },
+            Claim::NotMounted(dir.path().into()),
+            Claim::FileHolds { path: file.clone(), text: "67108864".into() },
+            Claim::Exists(file),
+            Claim::CapabilitiesWithin(CapSet(u64::MAX)),
+            Claim::Ids { uid, gid },
+        ];
+        for claim in claims {
+            assert_eq!(holds(claim.clone()), Ok(()), "{claim}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_so_says_what_was_seen() {
+        assert_eq!(holds(Claim::PidIs(0)).unwrap_err(), format!("pid {}", std::process::id()));
+        let seen = holds(Claim::Mounted { at: "/proc".into(), fstype: "tmpfs".into() });
+        assert_eq!(seen, Err("a mount of type proc".into()));
+        let seen = holds(Claim::Mounted { at: "/nonexistent".into(), fstype: "proc".into() });
+        assert_eq!(seen, Err("nothing mounted on /nonexistent".into()));
+        assert_eq!(holds(Claim::OwnNamespaces(CloneFlags::CLONE_NEWUTS)), Err("still shared: uts".into()));
+        assert_eq!(holds(Claim::LinkUp("none0".into())), Err("no interface none0".into()));
+        assert_eq!(holds(Claim::Exists("/nonexistent".into())), Err("/nonexistent: ENOENT".into()));
+        assert_eq!(holds(Claim::ReadOnly("/tmp".into())), Err("/tmp can be written to".into()));
+        assert!(holds(Claim::InGroup("/nonexistent".into())).is_err());
+    }
+}

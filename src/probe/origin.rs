@@ -1,0 +1,41 @@
+//! Where cutaway was started: what claims compare with.
+
+use std::collections::HashMap;
+
+use super::ns;
+use crate::sys::flags::CloneFlags;
+
+/// The namespaces of the process at the start, before anything was changed. Children inherit the memory.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Origin {
+    namespaces: HashMap<&'static str, u64>,
+}
+
+impl Origin {
+    /// Remembers the namespaces that this process is in now.
+    #[must_use]
+    pub fn capture() -> Self {
+        Self { namespaces: ns::inodes() }
+    }
+
+    /// Those of the given kinds that this process still shares with the start, by name; or why that cannot be told.
+    pub fn still_shared(&self, kinds: CloneFlags) -> Result<Vec<&'static str>, String> {
+        let now = ns::inodes();
+        if now.is_empty() {
+            return Err("/proc/self/ns cannot be read; /proc is not mounted here".to_owned());
+        }
+        let asked = ns::KINDS.iter().filter(|(flag, _)| kinds.contains(*flag));
+        Ok(asked.map(|(_, name)| *name).filter(|name| now.get(name) == self.namespaces.get(name)).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_did_nothing_shares_everything() {
+        let kinds = CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWPID;
+        assert_eq!(Origin::capture().still_shared(kinds).unwrap(), ["pid", "uts"]);
+    }
+}

@@ -1,0 +1,107 @@
+//! Where on this host a group with a controller can be made.
+
+use std::path::{Path, PathBuf};
+
+use super::cgroup::{Cgroups, V2};
+
+/// Where a group with a controller can be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// Below this directory of the controller's v1 hierarchy.
+    V1(PathBuf),
+    /// Below this directory of the v2 hierarchy. The controller must first be enabled for its children where
+    /// `enable` says so.
+    V2 {
+        /// The directory.
+        parent: PathBuf,
+        /// Whether the controller has to be enabled first.
+        enable: bool,
+    },
+    /// Nowhere, for this reason.
+    Nowhere(String),
+}
+
+impl Cgroups {
+    /// Where a group with this controller can be made by a process with or without privilege.
+    ///
+    /// For a privileged process never below its own group: what limits its session would limit the container
+    /// too, and the other way round.
+    #[must_use]
+    pub fn place(&self, controller: &str, privileged: bool) -> Place {
+        if let Some(v1) = self.v1(controller) {
+            return match (privileged && v1.writable, &v1.own, v1.delegated) {
+                (true, ..) => Place::V1(v1.mount.clone()),
+                (false, Some(own), true) => Place::V1(own.clone()),
+                _ => Place::Nowhere(format!(
+                    "{controller} is v1 here, and its hierarchy {} is not yours to change",
+                    v1.mount.display()
+                )),
+            };
+        }
+        match &self.v2 {
+            Some(v2) => v2.place(controller, privileged),
+            None => Place::Nowhere(format!("no hierarchy with the controller {controller} is mounted")),
+        }
+    }
+}
+
+impl V2 {
+    fn place(&self, controller: &str, privileged: bool) -> Place {
+        let has = |list: &[String]| list.iter().any(|name| name == controller);
+        if privileged && self.writable && has(&self.available) {
+            return Place::V2 { parent: self.mount.clone(), enable: !has(&self.enabled) };
+        }
+        // Beside our own group, not below it: ours holds processes, and a group that holds processes cannot
+        // hand controllers down (the rule of no internal processes, cgroup-v2.rst).
+        if let Some(parent) = self.beside_own() {
+            if lists(&parent.join("cgroup.subtree_control"), controller) {
+                return Place::V2 { parent, enable: false };
+            }
+            if lists(&parent.join("cgroup.controllers"), controller) {
+                return Place::V2 { parent, enable: true };
+            }
+        }
+        Place::Nowhere(if privileged {
+            format!("the hierarchy {} does not offer the controller {controller}", self.mount.display())
+        } else {
+            format!("no group with the controller {controller} is delegated to you")
+        })
+    }
+
+    /// The group above ours, if it is delegated to us as well.
+    fn beside_own(&self) -> Option<PathBuf> {
+        let (own, delegated) = (self.own.as_deref()?, self.delegated.as_deref()?);
+        let parent = own.parent()?;
+        parent.starts_with(delegated).then(|| parent.to_owned())
+    }
+}
+
+fn lists(file: &Path, word: &str) -> bool {
+    std::fs::read_to_string(file).is_ok_and(|text| text.split_whitespace().any(|entry| entry == word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::cgroup::{Layout, V1};
+
+    fn cgroups(v1: Vec<V1>, v2: Option<V2>) -> Cgroups {
+        Cgroups { layout: Layout::Hybrid, v1, v2 }
+    }
+
+    #[test]
+    fn a_privileged_group_never_lies_below_the_callers_own() {
+        let memory = V1 {
+            controller: "memory".into(),
+            mount: "/cg/memory".into(),
+            own: Some("/cg/memory/session".into()),
+            writable: true,
+            delegated: true,
+        };
+        let all = cgroups(vec![memory], None);
+        assert_eq!(all.place("memory", true), Place::V1("/cg/memory".into()));
+        assert_eq!(all.place("memory", false), Place::V1("/cg/memory/session".into()));
+        let Place::Nowhere(why) = all.place("io", true) else { panic!("found a place") };
+        assert!(why.contains("io"), "{why}");
+    }
+}

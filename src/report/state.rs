@@ -1,0 +1,157 @@
+//! Kernel state on the screen: what changed between two snapshots, or a snapshot as a whole.
+
+use serde_json::Value as Json;
+
+use super::style::{Glyph, Paint, Style};
+use super::wrap;
+use crate::probe::{Change, How, Line, diff, lines};
+
+/// Longer lists are shown in part; `-v` shows them all.
+const MOST: usize = 12;
+/// Names wider than this push their values to the right on their own line only.
+const WIDEST_NAME: usize = 24;
+const INDENT: usize = 6;
+
+/// What changed, below a heading that names the view; one line when nothing did.
+#[must_use]
+pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole: bool) -> String {
+    let changes = diff(before, after);
+    if changes.is_empty() {
+        let unchanged = style.paint(Paint::Dim, "unchanged");
+        let mut out = format!("{:INDENT$}{}: {unchanged}\n", "", style.text(heading));
+        if whole {
+            out.push_str(&rows(lines(after), style, usize::MAX));
+        }
+        return out;
+    }
+    let most = if whole { usize::MAX } else { MOST };
+    let width = column(changes.iter().map(|change| change.what.as_str()));
+    let mut out = head(heading, style);
+    for change in changes.iter().take(most) {
+        out.push_str(&one(change, width, style));
+    }
+    out.push_str(&rest(changes.len(), most, style));
+    if whole {
+        out.push_str(&head(&format!("{heading}, the whole"), style));
+        out.push_str(&rows(lines(after), style, most));
+    }
+    out
+}
+
+/// The snapshot as a whole.
+#[must_use]
+pub fn snapshot(heading: &str, value: &Json, style: &Style, whole: bool) -> String {
+    let all = lines(value);
+    if all.is_empty() {
+        return format!("{:INDENT$}{}: none\n", "", style.text(heading));
+    }
+    head(heading, style) + &rows(all, style, if whole { usize::MAX } else { MOST })
+}
+
+fn head(heading: &str, style: &Style) -> String {
+    format!("{:INDENT$}{}\n", "", style.paint(Paint::Dim, heading))
+}
+
+fn column<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(|name| name.chars().count()).max().unwrap_or(0).min(WIDEST_NAME)
+}
+
+fn rows(all: Vec<(String, Line)>, style: &Style, most: usize) -> String {
+    let width = column(all.iter().map(|(name, _)| name.as_str()));
+    let total = all.len();
+    let shown = all.into_iter().take(most);
+    let mut out: String =
+        shown.map(|(name, line)| row(' ', &name, &line.to_string(), width, Paint::Plain, style)).collect();
+    out.push_str(&rest(total, most, style));
+    out
+}
+
+fn rest(total: usize, most: usize, style: &Style) -> String {
+    match total.checked_sub(most) {
+        None | Some(0) => String::new(),
+        Some(more) => {
+            let dots = style.glyph(Glyph::Dots);
+            format!(
+                "{:INDENT$}  {}\n",
+                "",
+                style.paint(Paint::Dim, &format!("{dots} {more} more; -v shows all"))
+            )
+        }
+    }
+}
+
+fn one(change: &Change, width: usize, style: &Style) -> String {
+    let what = &change.what;
+    match &change.how {
+        How::New(text) => row('+', what, text, width, Paint::Good, style),
+        How::Gone(text) => row('-', what, text, width, Paint::Notice, style),
+        How::Changed { from, to } => {
+            let quiet = |text: &str| if text.is_empty() { "(empty)".to_owned() } else { text.to_owned() };
+            let text = format!("{} {} {}", quiet(from), style.glyph(Glyph::Arrow), quiet(to));
+            row(' ', what, &text, width, Paint::Plain, style)
+        }
+        How::Members { lost, gained } => {
+            let side = |sign, names: &[String], paint| {
+                if names.is_empty() {
+                    return String::new();
+                }
+                row(sign, what, &names.join(", "), width, paint, style)
+            };
+            side('-', lost, Paint::Notice) + &side('+', gained, Paint::Good)
+        }
+    }
+}
+
+/// A sign, a name and a text, whose lines stand under each other.
+fn row(sign: char, name: &str, text: &str, width: usize, paint: Paint, style: &Style) -> String {
+    let left = INDENT + 2 + width + 2;
+    let name = style.text(name);
+    let mut out = format!("{:INDENT$}{} {name}", "", style.paint(paint, &sign.to_string()));
+    let used = INDENT + 2 + name.chars().count();
+    let text: Vec<_> = text
+        .lines()
+        .flat_map(|line| wrap::prose(&style.text(line), style.width.saturating_sub(left + 1)))
+        .collect();
+    for (index, line) in text.iter().enumerate() {
+        let gap = if index > 0 { left } else { left.saturating_sub(used).max(2) };
+        if index > 0 {
+            out.push('\n');
+        }
+        out.push_str(&" ".repeat(gap));
+        out.push_str(line);
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_what_changed_is_shown() {
+        let before = json!({"hostname": "laptop", "domain": "(none)", "caps": ["CAP_CHOWN", "CAP_KILL"]});
+        let after = json!({"hostname": "box", "domain": "(none)", "caps": ["CAP_KILL"]});
+        let expected =
+            "      names, seen by child\n        hostname  laptop → box\n      - caps      CAP_CHOWN\n";
+        assert_eq!(changes("names, seen by child", &before, &after, &Style::plain(), false), expected);
+    }
+
+    #[test]
+    fn nothing_changed_is_said() {
+        let value = json!({"hostname": "laptop"});
+        let expected = "      names, seen by child: unchanged\n";
+        assert_eq!(changes("names, seen by child", &value, &value, &Style::plain(), false), expected);
+    }
+
+    #[test]
+    fn a_long_list_is_shown_in_part_and_says_so() {
+        let all: Vec<_> = (0..15).map(|index| json!({"at": format!("/m{index}"), "type": "tmpfs"})).collect();
+        let text = snapshot("mounts", &json!(all), &Style::plain(), false);
+        assert_eq!(text.lines().count(), 1 + MOST + 1);
+        assert!(text.ends_with("        … 3 more; -v shows all\n"), "{text}");
+        assert_eq!(snapshot("mounts", &json!(all), &Style::plain(), true).lines().count(), 16);
+    }
+}
