@@ -15,13 +15,14 @@ use std::thread;
 use std::time::Instant;
 
 use super::durable::{self, write_failed};
+use super::lock::Lock;
 use super::record::Record;
 use super::{Event, Progress, Store};
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::manifest::{Descriptor, annotation};
-use crate::image::reference::{Name, familiar};
-use crate::image::source::{Document, Image, Layer};
+use crate::image::reference::{Name, PathReference, familiar};
+use crate::image::source::{self, Document, Image, Layer};
 use crate::image::stream::{Copy, LayerReader, layer_name};
 use crate::image::unpack::Counts;
 
@@ -91,22 +92,59 @@ impl Store {
         unpack: Unpack<'_>,
         progress: &dyn Progress,
     ) -> Result<LoadReport> {
-        let name = name.map(|name| name.parse::<Name>()).transpose()?;
-        if let Some(name) = name.as_ref().filter(|name| name.digest.is_some()) {
-            return Err(Error::new(format!("image name {name} is refused"))
-                .rule("a digest cannot be given, it follows from the image"));
+        let name = checked(name)?;
+        let lock = self.begin_writing(progress)?;
+        self.load_holding(&lock, image, name.as_deref(), unpack, progress)
+    }
+
+    /// Makes an image in a temporary directory and loads it, unless it is no longer missing when this process is
+    /// the one that may write: of many that want it at once, one makes it.
+    pub fn make_and_load<T>(
+        &self,
+        name: &str,
+        still_missing: impl Fn() -> bool,
+        make: impl FnOnce(&Path) -> Result<T>,
+        unpack: Unpack<'_>,
+        progress: &dyn Progress,
+    ) -> Result<Option<(T, LoadReport)>> {
+        let name = checked(Some(name))?;
+        let lock = self.begin_writing(progress)?;
+        if !still_missing() {
+            return Ok(None);
         }
-        let name = name.map(|name| name.to_string());
-        let _lock = self.begin_writing(progress)?;
+        let partial = Partial::new(&self.root, "layout");
+        let made = make(&partial.path)?;
+        let reference = PathReference { path: partial.path.clone(), image: None, form: None };
+        let image = source::open(&reference, &source::Options::default())?;
+        let report = self.load_holding(&lock, &image, name.as_deref(), unpack, progress)?;
+        Ok(Some((made, report)))
+    }
+
+    /// Loads an image as the one writer.
+    fn load_holding(
+        &self,
+        _lock: &Lock,
+        image: &Image,
+        name: Option<&str>,
+        unpack: Unpack<'_>,
+        progress: &dyn Progress,
+    ) -> Result<LoadReport> {
         let made = Made::default();
         let layers = self.take_layers(image, unpack, progress, &made)?;
         self.put(&image.config_document, &made)?;
         self.put(&image.manifest, &made)?;
         durable::sync_dir(&self.root.join("blobs/sha256"))?;
-        let replaced = self.add_to_index(image, name.as_deref())?;
+        let replaced = self.add_to_index(image, name)?;
         made.keep();
         let counts = total(&layers);
-        Ok(LoadReport { name, digest: image.digest(), id: image.id(), layers, counts, replaced })
+        Ok(LoadReport {
+            name: name.map(str::to_owned),
+            digest: image.digest(),
+            id: image.id(),
+            layers,
+            counts,
+            replaced,
+        })
     }
 
     /// Unpacks those layers of a stored image that are not unpacked yet.
@@ -230,6 +268,17 @@ impl Store {
         durable::sync_dir(&self.root)?;
         Ok(replaced)
     }
+}
+
+/// Passes a name that an image can be given.
+fn checked(name: Option<&str>) -> Result<Option<String>> {
+    let Some(text) = name else { return Ok(None) };
+    let name = text.parse::<Name>()?;
+    if name.digest.is_some() {
+        return Err(Error::new(format!("image name {text:?} is refused"))
+            .rule("a digest cannot be given, it follows from the image"));
+    }
+    Ok(Some(name.to_string()))
 }
 
 /// The counts of all layers together.
