@@ -4,6 +4,8 @@
 //! not act while it talks: it builds a [`plan::Plan`], and the one [`engine`] either prints that plan
 //! (`--explain`) or performs it. `ARCHITECTURE.md` has the map of the house.
 
+pub mod cli;
+pub mod concepts;
 pub mod engine;
 pub mod error;
 pub mod image;

@@ -1,2 +1,98 @@
 //! The entry: parse the command line, build the plan, explain or perform it, exit with its code.
-fn main() {}
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use cutaway::cli::{self, Global};
+use cutaway::concepts::{self, Concept, Context, Stage};
+use cutaway::engine::{self, Outcome, Setup};
+use cutaway::error::{Error, Result};
+use cutaway::plan::Plan;
+use cutaway::report::{Observer, explain, failure};
+use cutaway::sys::{Linux, process};
+
+fn main() -> ExitCode {
+    process::default_sigpipe();
+    let matches = cli::command().get_matches();
+    let global = Global::from(&matches).unwrap_or_else(|error| error.exit());
+    let found = matches.subcommand().and_then(|(name, matches)| {
+        concepts::ALL.iter().find(|concept| concept.name == name).map(|concept| (concept, matches))
+    });
+    // clap requires a subcommand and knows no others than these.
+    let Some((concept, matches)) = found else { return ExitCode::from(cutaway::error::exit::USAGE) };
+    match run(concept, matches, &global) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprint!("{}", failure::render(error.parts(), &global.style()));
+            ExitCode::from(error.parts().exit.unwrap_or(concept.failure))
+        }
+    }
+}
+
+/// Runs the stages of a command, one after the other, until one fails.
+fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result<u8> {
+    let context = Context::new(global.state_directory()?, global.explain, global.json.is_some());
+    let mut observers = if global.explain { Vec::new() } else { global.observers()? };
+    for stage in concept.stages {
+        let plan = match stage(matches, &context)? {
+            Stage::Nothing => continue,
+            Stage::Report(text) => {
+                print(&text)?;
+                continue;
+            }
+            Stage::Plan(plan) => plan,
+        };
+        if global.explain {
+            print(&explained(&plan, global))?;
+            continue;
+        }
+        let outcome = perform(*plan, observers, &context, concept, global)?;
+        if let (Some(error), true) = (&outcome.error, global.quiet) {
+            eprint!("{}", failure::render(error.parts(), &global.style()));
+            outcome.left.iter().for_each(|left| eprintln!("   left behind: {left}"));
+        }
+        if outcome.code != 0 {
+            return Ok(outcome.code);
+        }
+        observers = outcome.observers;
+    }
+    Ok(0)
+}
+
+fn perform(
+    plan: Plan,
+    observers: Vec<Box<dyn Observer>>,
+    context: &Context,
+    concept: &Concept,
+    global: &Global,
+) -> Result<Outcome> {
+    let setup = Setup {
+        pace: global.pace(),
+        observers,
+        asker: global.asker()?,
+        state: context.state.clone(),
+        kept: context.take_pins(),
+        command: words(),
+        failure: concept.failure,
+    };
+    Ok(engine::perform(Linux, plan, setup))
+}
+
+fn explained(plan: &Plan, global: &Global) -> String {
+    if global.json.is_some() {
+        return explain::explain_json(plan, &words()).iter().map(|line| format!("{line}\n")).collect();
+    }
+    explain::explain(plan, &words(), &global.style_of_stdout(), global.verbose)
+}
+
+/// The command line without the program's own name.
+fn words() -> Vec<String> {
+    std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+fn print(text: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|cause| Error::io("could not write to stdout", &cause))
+}

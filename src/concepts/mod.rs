@@ -56,13 +56,25 @@ pub struct Context {
     /// Whether the recording goes to stdout, so that reports should be JSON.
     pub json: bool,
     kept: RefCell<Vec<Box<dyn Any>>>,
+    pins: RefCell<Vec<Box<dyn Any>>>,
 }
 
 impl Context {
     /// A context for planning.
     #[must_use]
     pub fn new(state: PathBuf, explain: bool, json: bool) -> Self {
-        Self { state, here: Host::read(), explain, json, kept: RefCell::new(Vec::new()) }
+        Self { state, here: Host::read(), explain, json, kept: RefCell::default(), pins: RefCell::default() }
+    }
+
+    /// Keeps something until the engine has claimed the name of the run.
+    pub fn pin(&self, thing: impl Any) {
+        self.pins.borrow_mut().push(Box::new(thing));
+    }
+
+    /// What was pinned.
+    #[must_use]
+    pub fn take_pins(&self) -> Vec<Box<dyn Any>> {
+        self.pins.take()
     }
 
     /// Keeps something, such as a lock, until the command has ended.

@@ -2,34 +2,54 @@
 //! were measured while it was done.
 
 use std::collections::BTreeMap;
+use std::os::fd::RawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::image::reference::{Name, Reference};
+use crate::image::store::{LayerReport, Progress, Store};
+use crate::image::{demo, source, unpack};
 use crate::plan::Bulk;
 use crate::report::event::Event;
+use crate::state;
 use crate::sys::process::Processes;
+use crate::sys::tree::{self, Tally};
 
-use super::Engine;
+use super::{Engine, Flow, wait};
 
 /// What bulk work came to.
 #[derive(Debug, Default)]
-pub(super) struct Summary {
-    pub subject: String,
-    pub counts: BTreeMap<String, u64>,
+struct Summary {
+    subject: String,
+    /// What was done, by name.
+    counts: BTreeMap<String, u64>,
     /// How many system calls of which kind were made.
-    pub calls: BTreeMap<String, u64>,
-    pub remarks: Vec<String>,
+    calls: BTreeMap<String, u64>,
+    /// What could not be kept or was left out.
+    remarks: Vec<String>,
 }
 
 impl<K: Processes + 'static> Engine<K> {
+    /// Does the bulk work of a step.
+    pub(super) fn work(&mut self, id: &str, work: &Bulk) -> Flow {
+        let done = self.bulk(id, work, false);
+        // Work that stopped because of a signal failed for that reason and no other.
+        if done.is_err() {
+            self.check_signals()?;
+        }
+        done.map_err(|error| self.failed(id, error))
+    }
+
     /// Does bulk work and tells its summary. A rehearsal only pretends.
     pub(super) fn bulk(&mut self, id: &str, work: &Bulk, undo: bool) -> Result<()> {
         if !self.kernel.is_real() {
             return Ok(());
         }
         let begun = Instant::now();
-        let summary = perform(work)?;
+        // Undoing is not interrupted.
+        let signals = if undo { None } else { self.signals.as_ref().map(wait::Signals::raw) };
+        let summary = perform(work, signals)?;
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.emit(|engine| Event::Bulk {
             step: id.to_owned(),
@@ -55,22 +75,45 @@ fn what(work: &Bulk) -> &'static str {
         Bulk::LoadImage { .. } => "load image",
         Bulk::BuildDemo { .. } => "build demo image",
         Bulk::UnpackImage { .. } => "unpack image",
+        Bulk::ForgetJournal { .. } => "remove journal",
         Bulk::RemoveImage { .. } => "remove image",
     }
 }
 
-fn perform(work: &Bulk) -> Result<Summary> {
+fn perform(work: &Bulk, signals: Option<RawFd>) -> Result<Summary> {
+    let watch = Watch(signals);
     match work {
         Bulk::RemoveTree { path } => remove_tree(path),
         Bulk::EmptyGroup { path } => empty_group(path),
         Bulk::KillProcess { pid, started } => kill_process(*pid, *started),
-        _ => Err(Error::new("not built yet")),
+        Bulk::LoadImage { source, name, state } => load(source, name.as_deref(), state, &watch),
+        Bulk::BuildDemo { state } => build_demo(state, &watch),
+        Bulk::UnpackImage { name, state } => unpack_image(name, state, &watch),
+        Bulk::RemoveImage { name, state } => remove_image(name, state),
+        Bulk::ForgetJournal { name, state } => {
+            state::journal::forget(state, name)?;
+            Ok(Summary { subject: name.clone(), ..Summary::default() })
+        }
     }
 }
 
+/// Stops long work when a signal is waiting to be read.
+struct Watch(Option<RawFd>);
+
+impl Progress for Watch {
+    fn cancelled(&self) -> bool {
+        self.0.is_some_and(wait::is_readable)
+    }
+}
+
+fn calls_of(tally: &Tally) -> BTreeMap<String, u64> {
+    tally.rows().filter(|(_, count)| *count > 0).map(|(name, count)| (name.to_owned(), count)).collect()
+}
+
 fn remove_tree(path: &Path) -> Result<Summary> {
-    let _ = std::fs::remove_dir_all(path);
-    Ok(Summary { subject: path.display().to_string(), ..Summary::default() })
+    let mut tally = Tally::default();
+    tree::remove_tree(path, &mut tally)?;
+    Ok(Summary { subject: path.display().to_string(), calls: calls_of(&tally), ..Summary::default() })
 }
 
 /// Kills what is left in a cgroup. A directory that is gone holds nothing.
@@ -114,4 +157,75 @@ fn kill(pid: i32, summary: &mut Summary) {
     if killed.is_ok() {
         *summary.counts.entry("processes".to_owned()).or_default() += 1;
     }
+}
+
+/// Unpacks one layer the way this process may: owners and devices as root, what can be kept otherwise.
+fn unpack_layer(reader: &mut dyn std::io::Read, into: &Path) -> Result<unpack::Counts> {
+    let privileged = rustix::process::geteuid().is_root();
+    let options = if privileged { unpack::Options::privileged() } else { unpack::Options::unprivileged() };
+    unpack::unpack(reader, into, &options).map(|unpacked| unpacked.counts)
+}
+
+fn load(typed: &std::ffi::OsStr, name: Option<&str>, state: &Path, watch: &Watch) -> Result<Summary> {
+    let Reference::Path(path) = Reference::parse(typed)? else {
+        return Err(Error::new(format!("cannot load {}", typed.display())).rule("it is not a path"));
+    };
+    let image = source::open(&path, &source::Options::default())?;
+    let report = Store::open(state).load(&image, name, &unpack_layer, watch)?;
+    let mut summary = of_layers(&report.layers);
+    summary.subject = report.name.unwrap_or_else(|| report.digest.to_string());
+    Ok(summary)
+}
+
+fn build_demo(state: &Path, watch: &Watch) -> Result<Summary> {
+    let demo = demo::ensure(&Store::open(state), &unpack_layer, watch)?;
+    let Some((taken, report)) = demo.made else {
+        return Ok(Summary { subject: demo::NAME.to_owned(), ..Summary::default() });
+    };
+    let mut summary = of_layers(&report.layers);
+    summary.subject = demo::NAME.to_owned();
+    summary.counts.insert("programs taken".to_owned(), taken.programs.len() as u64);
+    summary.counts.insert("libraries taken".to_owned(), taken.libraries as u64);
+    if !taken.missing.is_empty() {
+        summary.remarks.push(format!("not on this machine: {}", taken.missing.join(", ")));
+    }
+    summary.remarks.extend(taken.skipped.iter().map(|(name, why)| format!("not taken: {name}, {why}")));
+    Ok(summary)
+}
+
+fn unpack_image(name: &str, state: &Path, watch: &Watch) -> Result<Summary> {
+    let store = Store::open(state);
+    let image = store.find(&name.parse::<Name>()?)?;
+    let reports = store.unpack_missing(&image, &unpack_layer, watch)?;
+    Ok(Summary { subject: name.to_owned(), ..of_layers(&reports) })
+}
+
+fn of_layers(reports: &[LayerReport]) -> Summary {
+    let mut total = unpack::Counts::default();
+    let mut summary = Summary::default();
+    for report in reports {
+        if let Some(counts) = &report.unpacked {
+            total.add(counts);
+        }
+        *summary.counts.entry("bytes read".to_owned()).or_default() += report.bytes;
+    }
+    summary.counts.insert("layers".to_owned(), reports.len() as u64);
+    let kinds = total.kinds().filter(|(_, count)| *count > 0);
+    summary.counts.extend(kinds.map(|(name, count)| (name.replace('_', " "), count)));
+    summary.calls = calls_of(&total.tally);
+    summary.remarks = total
+        .noted()
+        .map(|(name, noted)| format!("{} {}: {} …", noted.count, name.replace('_', " "), noted.examples.join(", ")))
+        .collect();
+    summary
+}
+
+fn remove_image(name: &str, state: &Path) -> Result<Summary> {
+    let in_use = |digest: &crate::image::Digest| state::journal::user_of(state, &digest.to_string());
+    let report = Store::open(state).remove(&name.parse::<Name>()?, &in_use, &())?;
+    let mut summary = Summary { subject: name.to_owned(), ..Summary::default() };
+    summary.counts.insert("blobs".to_owned(), report.blobs);
+    summary.counts.insert("bytes".to_owned(), report.blob_bytes);
+    summary.counts.insert("layers".to_owned(), report.layers);
+    Ok(summary)
 }

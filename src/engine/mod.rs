@@ -61,6 +61,8 @@ pub struct Setup {
     pub asker: Option<Asker>,
     /// Where the journal is kept.
     pub state: PathBuf,
+    /// What is held until the name of the run is claimed, such as a pin on its image.
+    pub kept: Vec<Box<dyn std::any::Any>>,
     /// The words of the command line, for the recording.
     pub command: Vec<String>,
     /// The exit code when cutaway itself fails.
@@ -84,7 +86,6 @@ enum Stop {
 type Flow<T = ()> = Result<T, Stop>;
 
 /// What a run of the engine came to.
-#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The exit code of the command.
     pub code: u8,
@@ -92,6 +93,8 @@ pub struct Outcome {
     pub error: Option<Error>,
     /// What could not be undone.
     pub left: Vec<String>,
+    /// Who was told, for the next plan of the same command.
+    pub observers: Vec<Box<dyn Observer>>,
 }
 
 /// A process that performs its part of a plan.
@@ -129,11 +132,14 @@ struct Engine<K> {
 }
 
 /// Performs a plan and undoes what has to be undone.
-pub fn perform<K: Processes + 'static>(kernel: K, plan: Plan, setup: Setup) -> Outcome {
+pub fn perform<K: Processes + 'static>(kernel: K, plan: Plan, mut setup: Setup) -> Outcome {
     let begun = Instant::now();
     let failure = setup.failure;
+    let kept = std::mem::take(&mut setup.kept);
     let mut engine = Engine::parent(kernel, &plan, setup);
-    let flow = engine.begin(&plan).and_then(|()| engine.steps(plan.steps, Where::Top));
+    let claimed = engine.begin(&plan);
+    drop(kept);
+    let flow = claimed.and_then(|()| engine.steps(plan.steps, Where::Top));
     engine.end(flow, failure, begun)
 }
 
@@ -222,8 +228,8 @@ impl<K: Processes + 'static> Engine<K> {
     fn begin(&mut self, plan: &Plan) -> Flow {
         match &plan.name {
             Some(name) => {
-                self.journal =
-                    Some(Journal::claim(&self.state, name).map_err(|error| Stop::Failed(None, error))?);
+                let claimed = Journal::claim(&self.state, name, plan.uses.as_deref());
+                self.journal = Some(claimed.map_err(|error| Stop::Failed(None, error))?);
                 Ok(())
             }
             None => Ok(()),
@@ -273,7 +279,7 @@ impl<K: Processes + 'static> Engine<K> {
             Action::Calls(calls) => self.calls(id, &calls),
             Action::Spawn(spawn) => self.spawn(id, *spawn),
             Action::Gate(gate) => self.gate(id, &gate),
-            Action::Bulk(work) => self.bulk(id, &work, false).map_err(|error| self.failed(id, error)),
+            Action::Bulk(work) => self.work(id, &work),
             Action::Exec(candidates) => self.exec(id, &candidates),
             Action::Wait(wait) => self.wait(id, &wait),
             Action::Look => Ok(()),
@@ -502,7 +508,7 @@ impl<K: Processes + 'static> Engine<K> {
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.emit(|_| Event::Done { status: code.into(), us });
         self.observers.iter_mut().for_each(|observer| observer.flush());
-        Outcome { code, error, left }
+        Outcome { code, error, left, observers: std::mem::take(&mut self.observers) }
     }
 }
 

@@ -304,6 +304,12 @@ impl<K: Processes + 'static> Engine<K> {
     }
 }
 
+/// Whether a descriptor has something to read.
+pub(super) fn is_readable(fd: RawFd) -> bool {
+    let mut fds = [PollFd::new(borrow(fd), PollFlags::POLLIN)];
+    poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
+}
+
 fn open_pidfd(pid: i32) -> Result<OwnedFd, Error> {
     let pid = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("a child without a pid"))?;
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())

@@ -13,6 +13,7 @@ mod check;
 pub mod number;
 mod undo;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub title: String,
     /// The container or run that the journal is named after; a second live run of that name is refused.
     pub name: Option<String>,
+    /// The digest of the image that must not be removed while the plan runs.
+    pub uses: Option<String>,
     /// Which way was taken on this host and why: `cgroup: hybrid; memory and pids are v1 here`.
     pub notes: Vec<String>,
     /// The privileges without which some step will be refused.
@@ -125,11 +128,13 @@ pub enum Bulk {
     /// Remove a directory and everything below it.
     RemoveTree {
         /// The directory.
+        #[serde(with = "crate::sys::value::path")]
         path: PathBuf,
     },
     /// Kill every process of a cgroup and wait until it is empty.
     EmptyGroup {
         /// The directory of the cgroup.
+        #[serde(with = "crate::sys::value::path")]
         path: PathBuf,
     },
     /// Kill a process, if it still is the one that was started then.
@@ -142,15 +147,17 @@ pub enum Bulk {
     /// Copy an image into the store, verify every digest, and unpack its layers.
     LoadImage {
         /// What the user named: a path, a transport and path.
-        source: String,
+        source: OsString,
         /// The name it gets in the store.
         name: Option<String>,
         /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
         state: PathBuf,
     },
     /// Build the demo image from programs of this machine, into the store, and unpack its layers.
     BuildDemo {
         /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
         state: PathBuf,
     },
     /// Unpack the layers of an image of the store that are not unpacked yet.
@@ -158,6 +165,15 @@ pub enum Bulk {
         /// Its name in the store.
         name: String,
         /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
+        state: PathBuf,
+    },
+    /// Remove the journal of a dead run: everything in it is undone.
+    ForgetJournal {
+        /// The name of the run.
+        name: String,
+        /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
         state: PathBuf,
     },
     /// Remove an image from the store, with everything that no other image uses.
@@ -165,6 +181,7 @@ pub enum Bulk {
         /// Its name in the store.
         name: String,
         /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
         state: PathBuf,
     },
 }
@@ -173,7 +190,7 @@ impl Plan {
     /// A plan with this title and no steps yet.
     #[must_use]
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), name: None, notes: Vec::new(), needs: Vec::new(), steps: Vec::new() }
+        Self { title: title.into(), name: None, uses: None, notes: Vec::new(), needs: Vec::new(), steps: Vec::new() }
     }
 
     /// How many steps it has, those of children included.

@@ -195,6 +195,7 @@ pub fn gate_text(gate: &Gate, actor: &str) -> String {
         Gate::Pass(name) => format!("waits at the gate \"{name}\" until {other} opens it"),
         Gate::Hand(slot) => format!("hands the descriptor {slot} to {other}"),
         Gate::Take(slot) => format!("takes the descriptor {slot} from {other}"),
+        Gate::ParentLives => "makes sure that cutaway still lives".to_owned(),
     }
 }
 
@@ -222,12 +223,14 @@ pub fn bulk_text(bulk: &Bulk) -> String {
         }
         Bulk::LoadImage { source, name, .. } => {
             let name = name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
+            let source = source.display();
             format!("copy the image {source} into the store{name}, verify its digests, unpack its layers")
         }
         Bulk::BuildDemo { state } => {
             format!("build the demo image from programs of this machine, in {}", state.display())
         }
         Bulk::UnpackImage { name, .. } => format!("unpack the layers of {name} that are not unpacked yet"),
+        Bulk::ForgetJournal { name, .. } => format!("remove the journal of {name}"),
         Bulk::RemoveImage { name, .. } => format!("remove the image {name} and what no other image uses"),
     }
 }

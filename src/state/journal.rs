@@ -31,6 +31,13 @@ pub struct Entry {
     pub undo: Vec<Undo>,
 }
 
+/// The first line of a journal.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Head {
+    /// The image that the run uses.
+    uses: Option<String>,
+}
+
 /// The journal of a live run.
 #[derive(Debug)]
 pub struct Journal {
@@ -45,8 +52,12 @@ pub struct Dead {
     pub name: String,
     /// What has to be undone, in the order in which it was done.
     pub entries: Vec<Entry>,
-    journal: Journal,
+    /// Holds the lock.
+    _journal: Journal,
 }
+
+/// How often a lock that is held only for a moment is tried again.
+const PATIENCE: u32 = 50;
 
 fn folder(state: &Path) -> PathBuf {
     state.join("journal")
@@ -57,7 +68,7 @@ impl Journal {
     ///
     /// # Errors
     /// When a live run has the name, when a dead one has left it, or when the file cannot be written.
-    pub fn claim(state: &Path, name: &str) -> Result<Self> {
+    pub fn claim(state: &Path, name: &str, uses: Option<&str>) -> Result<Self> {
         let folder = folder(state);
         let path = folder.join(name);
         let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
@@ -73,8 +84,15 @@ impl Journal {
             }
             other => other.map_err(|cause| cannot(&cause))?,
         };
+        let mut patience = PATIENCE;
         loop {
             if !try_lock(&file, &path)? {
+                // A cleanup may be looking at it: then it is free again in a moment.
+                if patience > 0 && file.metadata().is_ok_and(|about| about.len() == 0) {
+                    patience -= 1;
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                    continue;
+                }
                 return Err(Error::new(format!("container {name} already exists"))
                     .rule("a run of that name is alive and holds the lock on its journal")
                     .remedy("choose another --name, or end the other run first"));
@@ -90,18 +108,23 @@ impl Journal {
                 .rule("its journal still says what has to be undone")
                 .remedy("`cutaway cleanup` undoes it"));
         }
-        Ok(Self { file, path })
+        let mut journal = Self { file, path };
+        journal.write(&Head { uses: uses.map(ToOwned::to_owned) })?;
+        Ok(journal)
     }
 
-    /// Writes down how a step is undone. Called before the step is performed.
-    pub fn record(&mut self, step: &str, undo: &[Undo]) -> Result<()> {
-        let entry = Entry { step: step.to_owned(), undo: undo.to_vec() };
-        let mut line = serde_json::to_vec(&entry)
+    fn write(&mut self, line: &impl Serialize) -> Result<()> {
+        let mut line = serde_json::to_vec(line)
             .map_err(|cause| Error::new(format!("could not encode a journal entry: {cause}")))?;
         line.push(b'\n');
         self.file
             .write_all(&line)
             .map_err(|cause| Error::io(format!("cannot write the journal {}", self.path.display()), &cause))
+    }
+
+    /// Writes down how a step is undone. Called before the step is performed.
+    pub fn record(&mut self, step: &str, undo: &[Undo]) -> Result<()> {
+        self.write(&Entry { step: step.to_owned(), undo: undo.to_vec() })
     }
 
     /// The descriptor that a child has to close, because it would keep the lock.
@@ -112,12 +135,7 @@ impl Journal {
 
     /// Removes the journal: everything is undone.
     pub fn finish(self) -> Result<()> {
-        match std::fs::remove_file(&self.path) {
-            Err(cause) if cause.kind() != ErrorKind::NotFound => {
-                Err(Error::io(format!("cannot remove the journal {}", self.path.display()), &cause))
-            }
-            _ => Ok(()),
-        }
+        remove(&self.path)
     }
 }
 
@@ -126,6 +144,32 @@ impl Journal {
 pub fn is_alive(state: &Path, name: &str) -> bool {
     let path = folder(state).join(name);
     File::open(&path).is_ok_and(|file| matches!(try_lock(&file, &path), Ok(false)))
+}
+
+/// Removes the journal of a dead run.
+pub fn forget(state: &Path, name: &str) -> Result<()> {
+    remove(&folder(state).join(name))
+}
+
+/// The live run that uses this image.
+#[must_use]
+pub fn user_of(state: &Path, image: &str) -> Option<String> {
+    let entries = std::fs::read_dir(folder(state)).ok()?;
+    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| is_alive(state, name)).find(|name| {
+        let line = File::open(folder(state).join(name)).ok().and_then(|file| BufReader::new(file).lines().next());
+        let head = line.and_then(|line| serde_json::from_str::<Head>(&line.ok()?).ok());
+        head.is_some_and(|head| head.uses.as_deref() == Some(image))
+    })
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(cause) if cause.kind() != ErrorKind::NotFound => {
+            Err(Error::io(format!("cannot remove the journal {}", path.display()), &cause))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The journals whose runs have died, each locked for the caller.
@@ -143,24 +187,18 @@ pub fn dead(state: &Path) -> Result<Vec<Dead>> {
         if try_lock(&file, &path)? && is_still_at(&file, &path) {
             let name = entry.file_name().to_string_lossy().into_owned();
             let entries = read_entries(&file);
-            found.push(Dead { name, entries, journal: Journal { file, path } });
+            found.push(Dead { name, entries, _journal: Journal { file, path } });
         }
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(found)
 }
 
-impl Dead {
-    /// Removes the journal: everything in it is undone.
-    pub fn finish(self) -> Result<()> {
-        self.journal.finish()
-    }
-}
-
 /// The entries that were written whole. A line that its writer was killed over belongs to a step that had
 /// not begun.
 fn read_entries(file: &File) -> Vec<Entry> {
-    BufReader::new(file).lines().map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect()
+    let lines = BufReader::new(file).lines().skip(1);
+    lines.map_while(|line| serde_json::from_str(&line.ok()?).ok()).collect()
 }
 
 /// Takes the lock if it is free. It belongs to the open file, not to the process: it is released when the
@@ -190,26 +228,27 @@ mod tests {
     #[test]
     fn a_name_belongs_to_one_live_run_and_a_dead_one_is_found() {
         let state = tempfile::tempdir().unwrap();
-        let mut journal = Journal::claim(state.path(), "box").unwrap();
+        let mut journal = Journal::claim(state.path(), "box", None).unwrap();
         let undo = vec![Undo::Bulk(Bulk::RemoveTree { path: "/nowhere".into() })];
         journal.record("1", &undo).unwrap();
-        assert!(Journal::claim(state.path(), "box").unwrap_err().to_string().contains("already exists"));
+        assert!(Journal::claim(state.path(), "box", None).unwrap_err().to_string().contains("already exists"));
         assert!(is_alive(state.path(), "box"));
         assert!(dead(state.path()).unwrap().is_empty(), "its lock is held");
 
         drop(journal); // as the kernel does when the process dies
-        assert!(Journal::claim(state.path(), "box").unwrap_err().to_string().contains("left behind"));
+        assert!(Journal::claim(state.path(), "box", None).unwrap_err().to_string().contains("left behind"));
         let mut left = dead(state.path()).unwrap();
         let one = left.remove(0);
         assert_eq!((one.name.as_str(), &one.entries[0].undo), ("box", &undo));
-        one.finish().unwrap();
-        Journal::claim(state.path(), "box").unwrap().finish().unwrap();
+        drop(one);
+        forget(state.path(), "box").unwrap();
+        Journal::claim(state.path(), "box", None).unwrap().finish().unwrap();
     }
 
     #[test]
     fn a_line_that_was_not_written_whole_is_not_replayed() {
         let state = tempfile::tempdir().unwrap();
-        let mut journal = Journal::claim(state.path(), "box").unwrap();
+        let mut journal = Journal::claim(state.path(), "box", None).unwrap();
         journal.record("1", &[Undo::Bulk(Bulk::RemoveTree { path: "/a".into() })]).unwrap();
         journal.file.write_all(b"{\"step\":\"2\",\"undo\":[{\"Bul").unwrap();
         drop(journal);

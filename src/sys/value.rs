@@ -252,6 +252,27 @@ impl From<&OsStr> for Text {
     }
 }
 
+/// Paths in a journal or recording: as [`Text`], so that names that are not UTF-8 pass through unharmed.
+pub mod path {
+    use std::path::{Path, PathBuf};
+
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Text;
+
+    /// Writes a path.
+    pub fn serialize<S: Serializer>(path: &Path, to: S) -> Result<S::Ok, S::Error> {
+        Text::from(path).serialize(to)
+    }
+
+    /// Reads a path.
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PathBuf, D::Error> {
+        let text = Text::deserialize(from)?;
+        text.known_path().ok_or_else(|| D::Error::custom("a path with an unknown part"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

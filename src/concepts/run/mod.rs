@@ -75,7 +75,8 @@ fn plan(run: &Settled, context: &Context) -> Plan {
     let groups = limits::Groups::find(run, context);
     let mut plan = Plan::new(format!("run {}", run.title));
     plan.name = Some(run.name.clone());
-    plan.notes = run.notes.clone();
+    plan.uses.clone_from(&run.uses);
+    plan.notes.clone_from(&run.notes);
     plan.notes.extend(groups.notes());
     plan.needs = if run.rootless { Vec::new() } else { vec!["CAP_SYS_ADMIN"] };
     plan.steps.extend(place::shared(run));

@@ -39,6 +39,8 @@ pub use limits::Limits;
 pub struct Settled {
     /// For the heading.
     pub title: String,
+    /// The digest of its image.
+    pub uses: Option<String>,
     /// The container's name.
     pub name: String,
     /// Its host name.
@@ -93,6 +95,8 @@ struct Picture {
     layers: Vec<PathBuf>,
     /// What stands for the layers while they are unknown.
     unknown: Option<usize>,
+    /// The digest of the image, for those who would remove it.
+    uses: Option<String>,
 }
 
 /// Brings the image into the store, where it is not there yet.
@@ -131,7 +135,7 @@ pub fn prepare(args: &RunArgs, context: &Context) -> Result<Stage> {
                      directory of its own.",
                 )
                 .chapter("7");
-            let source = crate::state::to_json_text(args.image().map(OsString::as_os_str).unwrap_or_default());
+            let source = args.image().cloned().unwrap_or_default();
             let work = Bulk::LoadImage { source, name: None, state };
             Ok(prepare_plan("load the image", step, work))
         }
@@ -177,7 +181,7 @@ fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
     let store = Store::open(&context.state);
     // As long as this is held, nobody removes the image between here and the start of the container.
     if !context.explain {
-        context.keep(store.pin()?);
+        context.pin(store.pin()?);
     }
     let reference = reference(args)?;
     let image = match &reference {
@@ -194,18 +198,19 @@ fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
     let image = match image {
         // Only an explanation gets here before the demo image was built.
         Err(_) if is_demo && context.explain => {
-            let (config, layers) = (demo::config(), demo::LAYERS);
-            return Ok(Picture { title, config, layers: Vec::new(), unknown: Some(layers) });
+            let (config, layers) = (demo::expected()?, demo::LAYERS);
+            return Ok(Picture { title, config, layers: Vec::new(), unknown: Some(layers), uses: None });
         }
         other => other?,
     };
     let missing = !store.missing_layers(&image).is_empty();
     if missing && context.explain {
         let unknown = Some(image.layers.len());
-        return Ok(Picture { title, config: image.config, layers: Vec::new(), unknown });
+        return Ok(Picture { title, config: image.config, layers: Vec::new(), unknown, uses: None });
     }
     let layers = image.layers.iter().rev().map(|layer| store.layer_dir(&layer.diff_id)).collect();
-    Ok(Picture { title, config: image.config, layers, unknown: None })
+    let uses = Some(image.digest().to_string());
+    Ok(Picture { title, config: image.config, layers, unknown: None, uses })
 }
 
 fn picture_of_directory(rootfs: &Path) -> Result<Picture> {
@@ -222,7 +227,7 @@ fn picture_of_directory(rootfs: &Path) -> Result<Picture> {
             .remedy("name a directory that holds a root file system of its own"));
     }
     let title = rootfs.display().to_string();
-    Ok(Picture { title, config: Config::default(), layers: vec![path], unknown: None })
+    Ok(Picture { title, config: Config::default(), layers: vec![path], unknown: None, uses: None })
 }
 
 impl Settled {
@@ -250,6 +255,7 @@ impl Settled {
         refuse_impossible_limits(&limits, args, context, rootless)?;
         Ok(Self {
             title: picture.title,
+            uses: picture.uses,
             etc_files: names::etc_files(&hostname, args.network),
             notes: notes(rootless, here.uid, &overlay),
             rootless,

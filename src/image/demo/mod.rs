@@ -18,6 +18,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use self::host::{Collected, Content, Taken};
+use super::config::Config;
 use super::reference::Name;
 use super::source::Image;
 use super::store::{LoadReport, Progress, Store, Unpack};
@@ -45,6 +46,18 @@ pub struct Demo {
     pub image: Image,
     /// What making it took from this machine and did; nothing if it was there.
     pub made: Option<(Taken, LoadReport)>,
+}
+
+/// How many layers it has.
+pub const LAYERS: usize = 3;
+
+/// The config that the demo image will have, for explaining a run of it before it is made.
+pub fn expected() -> Result<Config> {
+    let value = config(&Taken::default());
+    let mut value = value.as_object().cloned().unwrap_or_default();
+    value.insert("rootfs".to_owned(), json!({ "type": "layers", "diff_ids": [] }));
+    value.remove("history");
+    Config::parse("the demo image's config", Value::Object(value).to_string().as_bytes())
 }
 
 /// Gives the demo image, making it if the store does not have it.
@@ -223,7 +236,7 @@ fn config(taken: &Taken) -> Value {
                 "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                 "PS1=inside:$PWD# ",
             ],
-            "Cmd": ["/bin/sh"],
+            "Cmd": ["/bin/sh", "/srv/story/tour"],
             "WorkingDir": "/root",
             "Labels": { LABEL: EDITION },
         },
@@ -253,7 +266,8 @@ const ETC: [(&str, &str); 8] = [
 ];
 
 /// The files of the second layer.
-const STORY: [(&str, &str); 4] = [
+const STORY: [(&str, &str); 5] = [
+    ("srv/story/tour", TOUR),
     (
         "etc/motd",
         "This file is from layer 2. The one of layer 1 is still there, below, but nobody can see it.\n",
@@ -273,6 +287,24 @@ const STORY: [(&str, &str); 4] = [
         "The password is swordfish. Layer 3 deletes this file. You are not reading it inside, are you?\n",
     ),
 ];
+
+/// What the demo image runs when no command is given: a look around, then a shell if somebody is typing.
+const TOUR: &str = r#"# A look around inside. Every line of it could be typed by hand.
+show() { echo "inside\$ $*"; "$@" 2>&1; echo; }
+echo "This process was born on your machine a moment ago. What does it see?"
+echo
+show hostname
+show id
+show ps -ef
+show cat /etc/motd
+show ls /srv/story
+echo "Process 1 is this script. The host's processes, names and files are out of sight."
+if [ -t 0 ]; then
+    echo "A shell follows; ^D or \"exit\" ends it, and the container with it."
+    exec /bin/sh
+fi
+echo "For a shell: cutaway run -it"
+"#;
 
 #[cfg(test)]
 mod tests {

@@ -55,6 +55,16 @@ macro_rules! counts {
                 $(self.$noted.add(&other.$noted);)*
                 self.tally.add(&other.tally);
             }
+
+            /// What was made, by name.
+            pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64)> {
+                [$((stringify!($number), self.$number)),*].into_iter()
+            }
+
+            /// What was left out or could not be kept, with examples, by name.
+            pub fn noted(&self) -> impl Iterator<Item = (&'static str, &Noted)> {
+                [$((stringify!($noted), &self.$noted)),*].into_iter().filter(|(_, noted)| noted.count > 0)
+            }
         }
     };
 }

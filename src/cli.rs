@@ -1,0 +1,136 @@
+//! The flags that every command has, and what they set up. A command's own arguments are in its room.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+
+use crate::concepts;
+use crate::engine::{Asker, Pace};
+use crate::error::Result;
+use crate::report::Observer;
+use crate::report::narrator::Narrator;
+use crate::report::recorder::Recorder;
+use crate::report::step::Prompt;
+use crate::report::style::{ColorChoice, Style};
+use crate::state;
+
+/// Flags of every command.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print what would be done, and do nothing
+    #[arg(long, global = true)]
+    pub explain: bool,
+
+    /// Record every event as JSON lines, to a file or to stdout (-)
+    #[arg(long, global = true, value_name = "FILE|-")]
+    pub json: Option<OsString>,
+
+    /// Ask before each step
+    #[arg(long, global = true)]
+    pub step: bool,
+
+    /// Tell nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+
+    /// Tell more: man pages, whole states (short: -v, except where -v means a volume)
+    #[arg(long, global = true)]
+    pub verbose: bool,
+
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub color: ColorChoice,
+
+    /// Where images, containers and journals are kept
+    #[arg(long, global = true, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+/// The whole command line.
+#[must_use]
+pub fn command() -> Command {
+    let base = Command::new("cutaway")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about("Opens containers up: real kernel operations, told call by call")
+        .subcommand_required(true)
+        .arg_required_else_help(true);
+    let base = with_short_verbose(Global::augment_args(base));
+    base.subcommands(concepts::ALL.iter().map(|concept| with_short_verbose((concept.command)())))
+}
+
+/// The name of the argument behind `-v`.
+const SHORT_VERBOSE: &str = "v";
+
+/// Adds `-v` to a command, unless it means something else there: to a Docker user, `run -v` is a volume.
+fn with_short_verbose(command: Command) -> Command {
+    if command.get_arguments().any(|arg| arg.get_short() == Some('v')) {
+        return command;
+    }
+    command.arg(Arg::new(SHORT_VERBOSE).short('v').action(ArgAction::SetTrue).hide(true))
+}
+
+impl Global {
+    /// Reads the flags, wherever on the command line they stood.
+    pub fn from(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
+        let mut global = Self::from_arg_matches(matches)?;
+        let given = |matches: &ArgMatches| {
+            matches!(matches.try_get_one::<bool>(SHORT_VERBOSE), Ok(Some(true)))
+        };
+        global.verbose |= given(matches) || matches.subcommand().is_some_and(|(_, matches)| given(matches));
+        Ok(global)
+    }
+
+    /// The state directory, as an absolute path: the child changes its working directory.
+    pub fn state_directory(&self) -> Result<PathBuf> {
+        let given = match &self.state {
+            Some(state) => state.clone(),
+            None => state::default_directory(rustix::process::geteuid().is_root())?,
+        };
+        std::path::absolute(&given)
+            .map_err(|cause| crate::error::Error::io(format!("cannot use {}", given.display()), &cause))
+    }
+
+    /// How errors and the telling look, on stderr.
+    #[must_use]
+    pub fn style(&self) -> Style {
+        Style::decide(self.color, std::io::stderr())
+    }
+
+    /// How plans and reports look, on stdout.
+    #[must_use]
+    pub fn style_of_stdout(&self) -> Style {
+        Style::decide(self.color, std::io::stdout())
+    }
+
+    /// Who is told.
+    pub fn observers(&self) -> Result<Vec<Box<dyn Observer>>> {
+        let mut all: Vec<Box<dyn Observer>> = Vec::new();
+        if !self.quiet {
+            all.push(Box::new(Narrator::new(Box::new(std::io::stderr()), self.style(), self.verbose)));
+        }
+        if let Some(path) = &self.json {
+            all.push(Box::new(Recorder::open(path)?));
+        }
+        Ok(all)
+    }
+
+    /// How fast.
+    #[must_use]
+    pub fn pace(&self) -> Pace {
+        match (self.step, self.quiet) {
+            (true, _) => Pace::Stepped,
+            (false, false) => Pace::Told,
+            (false, true) => Pace::Quiet,
+        }
+    }
+
+    /// Whom to ask before each step.
+    pub fn asker(&self) -> Result<Option<Asker>> {
+        if !self.step {
+            return Ok(None);
+        }
+        let mut prompt = Prompt::open(self.style())?;
+        Ok(Some(Box::new(move |upcoming, look| prompt.ask(upcoming, look))))
+    }
+}
