@@ -105,22 +105,65 @@ pub struct RunArgs {
     #[arg(value_name = "IMAGE [COMMAND]", trailing_var_arg = true, allow_hyphen_values = true)]
     pub words: Vec<OsString>,
 
-    /// The command and its arguments
-    #[arg(last = true, value_name = "COMMAND")]
-    pub after: Vec<OsString>,
+    /// Whether the words stand behind a `--`, so that all of them are the command.
+    #[arg(skip)]
+    pub only_command: bool,
 }
 
 impl RunArgs {
+    /// Finds out whether the words stand behind a `--`, which the parser swallows. They are the end of the
+    /// command line, so the word in front of them is found by counting.
+    #[must_use]
+    pub fn with_line(mut self, line: &[OsString]) -> Self {
+        let before = line.len().checked_sub(self.words.len() + 1);
+        self.only_command = before.is_some_and(|at| line[at] == "--");
+        // Behind the image, it separates image and command.
+        if !self.only_command && self.words.get(1).is_some_and(|word| word == "--") {
+            self.words.remove(1);
+        }
+        self
+    }
+
     /// The image that was named, if any. With `--rootfs` there is none.
     #[must_use]
     pub fn image(&self) -> Option<&OsString> {
-        if self.rootfs.is_some() { None } else { self.words.first() }
+        if self.has_image() { self.words.first() } else { None }
     }
 
     /// The command that was given, if any.
     #[must_use]
     pub fn words_of_command(&self) -> Vec<OsString> {
-        let skip = usize::from(self.rootfs.is_none());
-        self.words.iter().skip(skip).chain(&self.after).cloned().collect()
+        self.words.iter().skip(usize::from(self.has_image())).cloned().collect()
+    }
+
+    fn has_image(&self) -> bool {
+        self.rootfs.is_none() && !self.only_command
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::FromArgMatches;
+
+    fn parse(line: &[&str]) -> RunArgs {
+        let line: Vec<OsString> = line.iter().map(OsString::from).collect();
+        let matches = RunArgs::augment_args(clap::Command::new("run")).get_matches_from(&line);
+        RunArgs::from_arg_matches(&matches).unwrap().with_line(&line)
+    }
+
+    #[test]
+    fn image_and_command_are_told_apart() {
+        let none = parse(&["run"]);
+        assert_eq!((none.image(), none.words_of_command().len()), (None, 0));
+        for line in [&["run", "demo", "ls", "-l"][..], &["run", "-i", "demo", "--", "ls", "-l"]] {
+            let args = parse(line);
+            assert_eq!(args.image().unwrap(), "demo", "{line:?}");
+            assert_eq!(args.words_of_command(), ["ls", "-l"], "{line:?}");
+        }
+        let only = parse(&["run", "--", "ls", "--", "x"]);
+        assert_eq!((only.image(), only.words_of_command()), (None, vec!["ls".into(), "--".into(), "x".into()]));
+        let rootfs = parse(&["run", "--rootfs", "/r", "sh", "-c", "true"]);
+        assert_eq!((rootfs.image(), rootfs.words_of_command().len()), (None, 3));
     }
 }
