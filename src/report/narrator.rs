@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::event::{Event, When};
 use super::lanes::{INDENT, Lanes, indented, shown, signed};
 use super::run::{Ended, Run, Told};
-use super::style::{Glyph, Paint, Style, bytes, count, errno, thousands};
+use super::style::{Glyph, Paint, Style, bytes, count, thousands};
 use super::{Observer, failure, state, wrap};
 use crate::plan::number::PARENT;
 use crate::sys::manual;
@@ -221,7 +221,7 @@ impl Narrator {
         }
         let mut out = self.ended_run();
         out.push_str(&self.take_up(step));
-        let name = error.as_deref().map(|name| format!(" {}", errno(name))).unwrap_or_default();
+        let name = error.as_deref().map(|name| format!(" {}", manual::errno_named(name))).unwrap_or_default();
         let note = match (allowed, inferred, error) {
             (true, _, Some(_)) => "  (expected)",
             (_, true, _) => "  (concluded: the report socket closed, as it does on exec)",
@@ -668,7 +668,9 @@ mod tests {
         ];
         let text = told(&events);
         assert!(
-            text.contains("execve(\"/bin/sh\", [\"sh\"], /* 0 vars */)\n               = ?  (entered, never returned)\n"),
+            text.contains(
+                "execve(\"/bin/sh\", [\"sh\"], /* 0 vars */)\n               = ?  (entered, never returned)\n"
+            ),
             "{text}"
         );
         assert!(text.ends_with("    child  was killed by SIGKILL\n"), "{text}");

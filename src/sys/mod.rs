@@ -10,6 +10,8 @@ pub mod flags;
 pub mod linux;
 pub mod manual;
 pub mod netlink;
+#[doc(hidden)]
+pub mod samples;
 pub mod syscall;
 pub mod value;
 
