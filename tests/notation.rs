@@ -5,6 +5,7 @@
 
 use std::process::Command;
 
+use cutaway::sys::syscall::Prctl;
 use cutaway::sys::{Kernel, Linux, Syscall, Value, manual, netlink, samples};
 use nix::sys::socket::{NetlinkAddr, bind};
 
@@ -23,6 +24,11 @@ fn perform() {
     let mut socket = None;
     for (index, call) in samples::all().into_iter().enumerate() {
         let call = on_socket(call, socket);
+        // Into a process that is not dumpable only a privileged strace can look.
+        if call == Syscall::Prctl(Prctl::Dumpable(false)) && !nix::unistd::geteuid().is_root() {
+            println!("{index}\t");
+            continue;
+        }
         let text = match Linux.call(&call) {
             Ok(returned) => {
                 if matches!(call, Syscall::Socket { .. }) {
@@ -99,7 +105,7 @@ fn compare(printed: &str, trace: &str) {
             continue;
         };
         // Between the call and its mark only cutaway's own looking things up may stand.
-        let call = &ours[..=ours.find('(').unwrap()];
+        let call = &ours[..ours.find('(').map_or(0, |at| at + 1)];
         let theirs = traced[..at].iter().rfind(|line| line.starts_with(call)).unwrap_or(&"");
         if !same(ours, theirs) {
             differences.push(format!("cutaway {ours}\nstrace  {theirs}"));
@@ -115,7 +121,7 @@ fn same(ours: &str, theirs: &str) -> bool {
         (Some(from), Some(to)) if from < to => format!("{},{}", &text[..from], &text[to..]),
         _ => text.to_owned(),
     };
-    if ours.starts_with("sendto(-1") {
+    if ours.is_empty() || ours.starts_with("sendto(-1") {
         return true;
     }
     match ours.split_once("<answer>") {

@@ -451,7 +451,7 @@ fn amounts(counts: &BTreeMap<String, u64>, calls: &BTreeMap<String, u64>, time: 
         let all: Vec<_> =
             by_number.iter().map(|(name, number)| format!("{name} {}", thousands(**number))).collect();
         let word = if total == 1 { "call" } else { "calls" };
-        text.push_str(&format!("; {} {word}: {}", thousands(total), all.join(", ")));
+        text.push_str(&["; ", &thousands(total), " ", word, ": ", &all.join(", ")].concat());
     }
     text
 }
@@ -500,7 +500,9 @@ mod tests {
     fn told_with(style: Style, verbose: bool, events: &[Event]) -> String {
         let page = Page::default();
         let mut narrator = Narrator::new(Box::new(page.clone()), style, verbose);
-        events.iter().for_each(|event| narrator.observe(event));
+        for event in events {
+            narrator.observe(event);
+        }
         narrator.flush();
         String::from_utf8(page.0.take()).unwrap()
     }

@@ -119,7 +119,6 @@ impl Style {
             (Glyph::Cross, true) => "✘",
             (Glyph::Cross, false) => "FAILED",
             (Glyph::Dash, true) => "–",
-            (Glyph::Dash, false) => "-",
             (Glyph::Sum, true) => "Σ",
             (Glyph::Sum, false) => "sum",
             (Glyph::Arrow, true) => "→",
@@ -127,7 +126,7 @@ impl Style {
             (Glyph::Dots, true) => "…",
             (Glyph::Dots, false) => "...",
             (Glyph::Dot, true) => "·",
-            (Glyph::Dot, false) => "-",
+            (Glyph::Dash | Glyph::Dot, false) => "-",
         }
     }
 

@@ -1,7 +1,7 @@
 //! The manual: for each system call its man page and what it means, and for an errno of a call the rule of
 //! the kernel that it stands for *here*.
 //!
-//! An errno alone says little: EINVAL of pivot_root(2) has five meanings, and none of them is "invalid
+//! An errno alone says little: EINVAL of `pivot_root(2)` has five meanings, and none of them is "invalid
 //! argument". The knowledge is a table, so that the narrator, the errors and the book's errno index read the
 //! same words.
 

@@ -1,10 +1,14 @@
 //! Which rule of the kernel an errno means, call by call.
 //!
 //! Rows are tried from top to bottom, so the special case stands above the general one. What is said here
-//! was checked against the man pages' ERRORS sections, cgroups(7), user_namespaces(7), mount_namespaces(7)
+//! was checked against the man pages' ERRORS sections, cgroups(7), `user_namespaces(7)`, `mount_namespaces(7)`
 //! and the kernel's sources (`fs/namespace.c`, `fs/overlayfs/super.c`, `kernel/fork.c`, `kernel/cgroup/`).
 
-use nix::errno::Errno::{self, *};
+use nix::errno::Errno::{
+    self, E2BIG, EACCES, EAGAIN, EBADF, EBUSY, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELIBBAD,
+    ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY,
+    ENOTTY, ENXIO, EOPNOTSUPP, EPERM, EPIPE, EPROTONOSUPPORT, EROFS, ESRCH, ESTALE, ETXTBSY, EXDEV,
+};
 
 use super::Hint;
 use crate::sys::Syscall;
