@@ -55,19 +55,19 @@ fn letters(mut index: usize) -> String {
 pub fn walk(plan: &Plan) -> Vec<Numbered<'_>> {
     let mut all = Vec::with_capacity(plan.count());
     for (index, step) in plan.steps.iter().enumerate() {
-        add(top(index), PARENT, step, &mut all);
+        add(&top(index), PARENT, step, &mut all);
     }
     all
 }
 
-fn add<'a>(id: String, actor: &'static str, step: &'a Step, all: &mut Vec<Numbered<'a>>) {
-    all.push(Numbered { id: id.clone(), actor, step });
+fn add<'a>(id: &str, actor: &'static str, step: &'a Step, all: &mut Vec<Numbered<'a>>) {
+    all.push(Numbered { id: id.to_owned(), actor, step });
     if let Action::Spawn(spawn) = &step.action {
         for (index, step) in spawn.meanwhile.iter().enumerate() {
-            add(meanwhile(&id, index), actor, step, all);
+            add(&meanwhile(id, index), actor, step, all);
         }
         for (index, step) in spawn.child.iter().enumerate() {
-            add(child(&id, index), spawn.actor, step, all);
+            add(&child(id, index), spawn.actor, step, all);
         }
     }
 }

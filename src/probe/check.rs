@@ -19,7 +19,7 @@ impl Claim {
         match self {
             Self::Hostname(name) => hostname(name),
             Self::OwnNamespaces(kinds) => own_namespaces(*kinds, origin),
-            Self::PidIs(pid) => same(*pid, nix::unistd::getpid().as_raw(), "pid"),
+            Self::PidIs(pid) => same(pid, &nix::unistd::getpid().as_raw(), "pid"),
             Self::Mounted { at, fstype } => mounted(at, fstype),
             Self::NotMounted(path) => not_mounted(path),
             Self::NothingShared => nothing_shared(),
@@ -36,7 +36,11 @@ impl Claim {
     }
 }
 
-fn same<T: PartialEq + std::fmt::Display>(expected: T, found: T, what: &str) -> Result<(), String> {
+fn same<T: PartialEq + std::fmt::Display + ?Sized>(
+    expected: &T,
+    found: &T,
+    what: &str,
+) -> Result<(), String> {
     if expected == found { Ok(()) } else { Err(format!("{what} {found}")) }
 }
 
@@ -108,18 +112,18 @@ fn no_new_privs() -> Result<(), String> {
 }
 
 fn ids(uid: u32, gid: u32) -> Result<(), String> {
-    let (now_uid, now_gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    let found = format!("{now_uid}, group {now_gid}");
-    same(format!("{uid}, group {gid}"), found, "user")
+    let found = format!("{}, group {}", nix::unistd::geteuid(), nix::unistd::getegid());
+    same(&format!("{uid}, group {gid}"), &found, "user")
 }
 
 /// `faccessat2(2)` answers EROFS before it looks at permissions, for everybody. It says nothing of sockets,
 /// fifos and devices, which can be written to on a read-only file system.
+/// What the mount or its file system says: a refused access could have other reasons, such as a mode.
 fn read_only(path: &Path) -> Result<(), String> {
-    match accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS) {
-        Err(errno) if errno.raw_os_error() == Errno::EROFS as i32 => Ok(()),
+    match rustix::fs::statvfs(path) {
+        Ok(stat) if stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) => Ok(()),
+        Ok(_) => Err(format!("{} can be written to", path.display())),
         Err(errno) => Err(format!("{}: {:?}", path.display(), Errno::from_raw(errno.raw_os_error()))),
-        Ok(()) => Err(format!("{} can be written to", path.display())),
     }
 }
 
@@ -136,7 +140,7 @@ fn descriptors_close() -> Result<(), String> {
 mod tests {
     use super::*;
 
-    fn holds(claim: Claim) -> Result<(), String> {
+    fn holds(claim: &Claim) -> Result<(), String> {
         claim.check(&Origin::capture())
     }
 
@@ -157,21 +161,21 @@ mod tests {
             Claim::Ids { uid, gid },
         ];
         for claim in claims {
-            assert_eq!(holds(claim.clone()), Ok(()), "{claim}");
+            assert_eq!(holds(&claim), Ok(()), "{claim}");
         }
     }
 
     #[test]
     fn what_is_not_so_says_what_was_seen() {
-        assert_eq!(holds(Claim::PidIs(0)).unwrap_err(), format!("pid {}", std::process::id()));
-        let seen = holds(Claim::Mounted { at: "/proc".into(), fstype: "tmpfs".into() });
+        assert_eq!(holds(&Claim::PidIs(0)).unwrap_err(), format!("pid {}", std::process::id()));
+        let seen = holds(&Claim::Mounted { at: "/proc".into(), fstype: "tmpfs".into() });
         assert_eq!(seen, Err("a mount of type proc".into()));
-        let seen = holds(Claim::Mounted { at: "/nonexistent".into(), fstype: "proc".into() });
+        let seen = holds(&Claim::Mounted { at: "/nonexistent".into(), fstype: "proc".into() });
         assert_eq!(seen, Err("nothing mounted on /nonexistent".into()));
-        assert_eq!(holds(Claim::OwnNamespaces(CloneFlags::CLONE_NEWUTS)), Err("still shared: uts".into()));
-        assert_eq!(holds(Claim::LinkUp("none0".into())), Err("no interface none0".into()));
-        assert_eq!(holds(Claim::Exists("/nonexistent".into())), Err("/nonexistent: ENOENT".into()));
-        assert_eq!(holds(Claim::ReadOnly("/tmp".into())), Err("/tmp can be written to".into()));
-        assert!(holds(Claim::InGroup("/nonexistent".into())).is_err());
+        assert_eq!(holds(&Claim::OwnNamespaces(CloneFlags::CLONE_NEWUTS)), Err("still shared: uts".into()));
+        assert_eq!(holds(&Claim::LinkUp("none0".into())), Err("no interface none0".into()));
+        assert_eq!(holds(&Claim::Exists("/nonexistent".into())), Err("/nonexistent: ENOENT".into()));
+        assert_eq!(holds(&Claim::ReadOnly("/tmp".into())), Err("/tmp can be written to".into()));
+        assert!(holds(&Claim::InGroup("/nonexistent".into())).is_err());
     }
 }

@@ -50,7 +50,7 @@ pub enum Probe {
     Pids,
     /// The cgroups of the acting process: `/proc/self/cgroup`.
     Cgroups,
-    /// Capability sets, no_new_privs and the seccomp mode: `/proc/self/status`.
+    /// Capability sets, `no_new_privs` and the seccomp mode: `/proc/self/status`.
     Privileges,
     /// Network interfaces with their flags.
     Links,

@@ -92,16 +92,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((byte, after)) = rest.split_first() {
-        match (byte, octal(after)) {
-            (b'\\', Some(value)) => {
-                out.push(value);
-                rest = &after[3..];
-            }
-            _ => {
-                out.push(*byte);
-                rest = after;
-            }
-        }
+        let escaped = if *byte == b'\\' { octal(after) } else { None };
+        out.push(escaped.unwrap_or(*byte));
+        rest = if escaped.is_some() { &after[3..] } else { after };
     }
     out
 }

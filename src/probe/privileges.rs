@@ -1,4 +1,4 @@
-//! What this process may do: capability sets, no_new_privs, seccomp, from `/proc/self/status`.
+//! What this process may do: capability sets, `no_new_privs`, seccomp, from `/proc/self/status`.
 
 use serde_json::{Value as Json, json};
 

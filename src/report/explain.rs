@@ -20,7 +20,9 @@ pub fn explain(plan: &Plan, command: &[String], style: &Style, verbose: bool) ->
     let all = number::walk(plan);
     let mut lanes = Lanes::default();
     // All names are known here: every lane is as wide as the widest from the first line on.
-    all.iter().for_each(|one| drop(lanes.label(one.actor, style)));
+    for one in &all {
+        lanes.label(one.actor, style);
+    }
     for one in &all {
         out.push('\n');
         out.push_str(&step(one, &mut lanes, style, verbose));
@@ -143,14 +145,13 @@ fn one_call(
     style: &Style,
     verbose: bool,
 ) -> String {
-    let mut text = call.syscall.to_string();
-    if let Some(slot) = &call.into {
-        text.push_str(&format!(" = {slot}"));
-    }
+    let into = call.into.as_ref().map(|slot| format!(" = {slot}")).unwrap_or_default();
     let allowed: Vec<_> = call.allowed.iter().map(|errno| format!("{:?}", Errno::from_raw(*errno))).collect();
-    if !allowed.is_empty() {
-        text.push_str(&format!("  ({} would be expected here)", allowed.join(" or ")));
-    }
+    let expected = match allowed.as_slice() {
+        [] => String::new(),
+        names => format!("  ({} would be expected here)", names.join(" or ")),
+    };
+    let text = format!("{}{into}{expected}", call.syscall);
     lanes.call(actor, &text, Paint::Plain, None, style)
         + &meaning(&call.syscall, actor, seen, lanes, style, verbose)
 }
@@ -303,4 +304,119 @@ fn call_json(call: &Call) -> Json {
         "into": call.into.as_ref().map(ToString::to_string),
         "allowed": allowed,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Spawn;
+    use crate::probe::Claim;
+    use crate::sys::flags::{CloneFlags, MntFlags, Signal};
+    use crate::sys::{Slot, Text};
+
+    fn plan() -> Plan {
+        let clone = Syscall::Clone3 {
+            flags: CloneFlags::CLONE_NEWUTS,
+            exit_signal: Some(Signal::SIGCHLD),
+            cgroup: None,
+        };
+        let pid = Slot::new("child pid");
+        let uid_map = Text::from("/proc/").then_later(pid.clone()).then("/uid_map");
+        let child = vec![
+            Step::say("Rename the machine")
+                .call(Call::from(Syscall::Sethostname { name: "box".into() }).or(Errno::EPERM))
+                .expect([Claim::Hostname("box".into())])
+                .look_at([Probe::Hostname]),
+            Step::say("Become the program").exec(vec![
+                Syscall::Execve { path: "/bin/sh".into(), argv: vec!["sh".into()], envp: vec![] },
+                Syscall::Execve { path: "/usr/bin/sh".into(), argv: vec!["sh".into()], envp: vec![] },
+            ]),
+        ];
+        let meanwhile = vec![
+            Step::say("Look at its map")
+                .call(Call::from(Syscall::Chdir { path: uid_map }).into_slot("place")),
+            Step::say("Let it go on").gate(Gate::Open("mapped")),
+        ];
+        let mut plan = Plan::new("ns uts");
+        plan.notes = vec!["cgroup: hybrid; memory and pids are v1 here".to_owned()];
+        plan.needs = vec!["CAP_SYS_ADMIN"];
+        plan.steps = vec![
+            Step::say("Limit the memory").skip("no memory controller here"),
+            Step::say("Start a child")
+                .why("It has names of its own.")
+                .spawn(Spawn { clone, into: pid.clone(), actor: "child", child, meanwhile })
+                .undo([Syscall::Umount2 { target: "/m".into(), flags: MntFlags::MNT_DETACH }]),
+            Step::say("Wait for its end").wait(Wait { pid, terminal: None, as_init: false }),
+        ];
+        plan
+    }
+
+    #[test]
+    fn a_plan_reads_as_its_story_without_results() {
+        let command = ["cutaway", "--explain", "ns", "uts", "a b"].map(str::to_owned);
+        let expected = r#" cutaway ns uts                                                         7 steps
+ This needs CAP_SYS_ADMIN.
+ cgroup: hybrid; memory and pids are v1 here
+
+ 1  Limit the memory
+    – skipped: no memory controller here
+
+ 2  Start a child
+    It has names of its own.
+    host   clone3({flags=CLONE_NEWUTS, exit_signal=SIGCHLD, stack=NULL,
+               stack_size=0}, 88) = <child pid>
+    child  begins here, at the next step of its own
+      undo: umount2("/m", MNT_DETACH)
+
+ 2.a Look at its map
+    host   chdir("/proc/<child pid>/uid_map") = <place>
+
+ 2.b Let it go on
+    host   lets the child pass the gate "mapped"
+
+ 2.1 Rename the machine
+    child  sethostname("box", 3)  (EPERM would be expected here)
+      shows before and after: names
+      checks: the host name is box
+
+ 2.2 Become the program
+    child  the first of these that can be executed:
+    child  execve("/bin/sh", ["sh"], /* 0 vars */)
+    child  execve("/usr/bin/sh", ["sh"], /* 0 vars */)
+
+ 3  Wait for its end
+    host   waits until <child pid> ends, and passes on signals
+
+ Nothing was done. Every undo above is carried out at the end, or when a step
+ fails. To perform this:
+   cutaway ns uts 'a b'
+"#;
+        assert_eq!(explain(&plan(), &command, &Style::plain(), false), expected);
+    }
+
+    #[test]
+    fn verbose_adds_the_manual() {
+        let text = explain(&plan(), &[], &Style::plain(), true);
+        assert!(
+            text.contains("           sethostname(2): sets the host name of this UTS namespace\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn as_json_every_step_has_a_line() {
+        let lines = explain_json(&plan(), &["ns".to_owned(), "uts".to_owned()]);
+        let lines: Vec<Json> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines.len(), 1 + plan().count());
+        assert_eq!((&lines[0]["event"], &lines[0]["steps"]), (&json!("plan"), &json!(7)));
+        let spawn = &lines[2]["action"]["calls"][0];
+        assert_eq!((&spawn["syscall"], &spawn["into"]), (&json!("clone3"), &json!("<child pid>")));
+        assert_eq!(lines[5]["action"]["calls"][0]["allowed"], json!(["EPERM"]));
+        assert_eq!(lines[5]["expect"], json!(["the host name is box"]));
+    }
+
+    #[test]
+    fn words_are_quoted_as_a_shell_needs_it() {
+        assert_eq!(["a", "a b", "", "it's"].map(quoted), ["a", "'a b'", "''", "'it'\\''s'"]);
+    }
 }

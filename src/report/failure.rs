@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::style::{Glyph, Paint, Style};
 use super::wrap;
 use crate::error::Parts;
+use crate::sys::manual;
 
 /// The block, with a line break at its end.
 #[must_use]
@@ -40,8 +41,8 @@ fn head(error: &Parts, style: &Style) -> String {
     let lines = match (&error.call, error.errno) {
         (Some(call), _) => wrap::call(&style.text(call), width),
         (None, Some(number)) => {
-            let errno = Errno::from_raw(number);
-            wrap::prose(&style.text(&format!("{}: {errno:?} ({})", error.what, errno.desc())), width)
+            let errno = manual::errno(Errno::from_raw(number));
+            wrap::prose(&style.text(&format!("{}: {errno}", error.what)), width)
         }
         (None, None) => wrap::prose(&style.text(&error.what), width),
     };

@@ -81,11 +81,7 @@ pub fn paragraph(text: &str, label: &str, left: usize, paint: Paint, style: &Sty
     let mut out = String::new();
     let lines = wrap::prose(&style.text(text), style.width.saturating_sub(left + 1));
     for (index, line) in lines.iter().enumerate() {
-        if index == 0 {
-            out.push_str(label)
-        } else {
-            out.push_str(&" ".repeat(left))
-        }
+        out.push_str(&if index == 0 { label.to_owned() } else { " ".repeat(left) });
         out.push_str(&style.paint(paint, line));
         out.push('\n');
     }

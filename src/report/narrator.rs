@@ -12,7 +12,7 @@ use serde_json::Value as Json;
 use super::event::{Event, When};
 use super::lanes::{INDENT, Lanes, indented, shown, signed};
 use super::run::{Ended, Run, Told};
-use super::style::{Glyph, Paint, Style, bytes, count, errno, thousands};
+use super::style::{Glyph, Paint, Style, bytes, count, thousands};
 use super::{Observer, failure, state, wrap};
 use crate::plan::number::PARENT;
 use crate::sys::manual;
@@ -221,7 +221,7 @@ impl Narrator {
         }
         let mut out = self.ended_run();
         out.push_str(&self.take_up(step));
-        let name = error.as_deref().map(|name| format!(" {}", errno(name))).unwrap_or_default();
+        let name = error.as_deref().map(|name| format!(" {}", manual::errno_named(name))).unwrap_or_default();
         let note = match (allowed, inferred, error) {
             (true, _, Some(_)) => "  (expected)",
             (_, true, _) => "  (concluded: the report socket closed, as it does on exec)",
@@ -451,7 +451,7 @@ fn amounts(counts: &BTreeMap<String, u64>, calls: &BTreeMap<String, u64>, time: 
         let all: Vec<_> =
             by_number.iter().map(|(name, number)| format!("{name} {}", thousands(**number))).collect();
         let word = if total == 1 { "call" } else { "calls" };
-        text.push_str(&format!("; {} {word}: {}", thousands(total), all.join(", ")));
+        text.push_str(&["; ", &thousands(total), " ", word, ": ", &all.join(", ")].concat());
     }
     text
 }
@@ -500,7 +500,9 @@ mod tests {
     fn told_with(style: Style, verbose: bool, events: &[Event]) -> String {
         let page = Page::default();
         let mut narrator = Narrator::new(Box::new(page.clone()), style, verbose);
-        events.iter().for_each(|event| narrator.observe(event));
+        for event in events {
+            narrator.observe(event);
+        }
         narrator.flush();
         String::from_utf8(page.0.take()).unwrap()
     }
@@ -668,7 +670,9 @@ mod tests {
         ];
         let text = told(&events);
         assert!(
-            text.contains("execve(\"/bin/sh\", [\"sh\"], /* 0 vars */)\n               = ?  (entered, never returned)\n"),
+            text.contains(
+                "execve(\"/bin/sh\", [\"sh\"], /* 0 vars */)\n               = ?  (entered, never returned)\n"
+            ),
             "{text}"
         );
         assert!(text.ends_with("    child  was killed by SIGKILL\n"), "{text}");

@@ -102,7 +102,9 @@ mod tests {
             Event::Done { status: 0, us: 12 },
         ];
         let mut recorder = Recorder::open(path.path().as_os_str()).unwrap();
-        events.iter().for_each(|event| recorder.observe(event));
+        for event in &events {
+            recorder.observe(event);
+        }
         let text = std::fs::read_to_string(path.path()).unwrap();
         let back: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         assert_eq!(back, events);

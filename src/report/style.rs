@@ -9,7 +9,6 @@ use std::ffi::OsString;
 use std::os::fd::AsFd;
 
 use colored::{ColoredString, Colorize};
-use nix::errno::Errno;
 
 /// What `--color` asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -120,7 +119,6 @@ impl Style {
             (Glyph::Cross, true) => "✘",
             (Glyph::Cross, false) => "FAILED",
             (Glyph::Dash, true) => "–",
-            (Glyph::Dash, false) => "-",
             (Glyph::Sum, true) => "Σ",
             (Glyph::Sum, false) => "sum",
             (Glyph::Arrow, true) => "→",
@@ -128,7 +126,7 @@ impl Style {
             (Glyph::Dots, true) => "…",
             (Glyph::Dots, false) => "...",
             (Glyph::Dot, true) => "·",
-            (Glyph::Dot, false) => "-",
+            (Glyph::Dash | Glyph::Dot, false) => "-",
         }
     }
 
@@ -241,13 +239,6 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// What strace prints after the result of a failed call: `EPERM (Operation not permitted)`.
-#[must_use]
-pub fn errno(name: &str) -> String {
-    let found = (1..=133).map(Errno::from_raw).find(|errno| format!("{errno:?}") == name);
-    found.map_or_else(|| name.to_owned(), |errno| format!("{name} ({})", errno.desc()))
-}
-
 /// A number with its thousands apart: `3,412`.
 #[must_use]
 pub fn thousands(number: u64) -> String {
@@ -328,12 +319,6 @@ mod tests {
         assert_eq!(all, ["11 µs", "0.2 ms", "9.9 ms", "31 ms", "3.1 s"]);
         assert_eq!([999, 1_000, 1_234_567].map(thousands), ["999", "1,000", "1,234,567"]);
         assert_eq!([12, 1_500, 118_000_000].map(bytes), ["12 bytes", "1.5 kB", "118 MB"]);
-    }
-
-    #[test]
-    fn an_errno_is_said_in_words() {
-        assert_eq!(errno("EPERM"), "EPERM (Operation not permitted)");
-        assert_eq!(errno("ENOTSUPP"), "ENOTSUPP");
     }
 
     #[test]

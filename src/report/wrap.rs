@@ -39,7 +39,9 @@ pub fn call(text: &str, width: usize) -> Vec<String> {
     for part in arguments(call).chain((!result.is_empty()).then_some(result)) {
         add(&mut lines, part, width, true);
     }
-    lines.iter_mut().for_each(|line| line.truncate(line.trim_end().len()));
+    for line in &mut lines {
+        line.truncate(line.trim_end().len());
+    }
     lines
 }
 

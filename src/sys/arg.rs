@@ -66,8 +66,7 @@ impl Arg {
             Self::Number(Value::Known(number)) | Self::Dir(Value::Known(number)) => write!(out, "{number}"),
             Self::Number(Value::Later(slot)) | Self::Dir(Value::Later(slot)) => write!(out, "{slot}"),
             Self::Size(size) => write!(out, "{size}"),
-            Self::Mode(0) => write!(out, "000"),
-            Self::Mode(mode) => write!(out, "0{mode:o}"),
+            Self::Mode(mode) => write!(out, "{}", octal(*mode)),
             Self::Word { text, .. } | Self::Struct { text, .. } | Self::Room { text, .. } => {
                 write!(out, "{text}")
             }
@@ -87,4 +86,10 @@ impl Arg {
             Self::Envp(strings) => write!(out, "/* {} vars */", strings.len()),
         };
     }
+}
+
+/// Octal as C's `%#03o` has it: `0755`, `044`, `000`.
+#[must_use]
+pub fn octal(mode: u32) -> String {
+    format!("{:0>3}", if mode == 0 { String::new() } else { format!("0{mode:o}") })
 }

@@ -44,11 +44,11 @@ words! {
     MntFlags: u32 { MNT_FORCE = 1; MNT_DETACH = 2; MNT_EXPIRE = 4; UMOUNT_NOFOLLOW = 8; }
     /// `flags` of [clone(2)](https://man7.org/linux/man-pages/man2/clone.2.html), clone3 and unshare.
     CloneFlags: u64 {
-        CLONE_NEWTIME = 0x80; CLONE_VM = 0x100; CLONE_FS = 0x200; CLONE_FILES = 0x400; CLONE_SIGHAND = 0x800;
+        CLONE_VM = 0x100; CLONE_FS = 0x200; CLONE_FILES = 0x400; CLONE_SIGHAND = 0x800;
         CLONE_PIDFD = 0x1000; CLONE_VFORK = 0x4000; CLONE_PARENT = 0x8000; CLONE_NEWNS = 0x2_0000;
         CLONE_NEWCGROUP = 0x200_0000; CLONE_NEWUTS = 0x400_0000; CLONE_NEWIPC = 0x800_0000;
         CLONE_NEWUSER = 0x1000_0000; CLONE_NEWPID = 0x2000_0000; CLONE_NEWNET = 0x4000_0000;
-        CLONE_INTO_CGROUP = 0x2_0000_0000;
+        CLONE_NEWTIME = 0x80; CLONE_INTO_CGROUP = 0x2_0000_0000;
     }
     /// `flags` of [open(2)](https://man7.org/linux/man-pages/man2/open.2.html) without the access mode.
     OFlags: u32 {

@@ -11,6 +11,8 @@ pub mod linux;
 pub mod manual;
 pub mod netlink;
 pub mod process;
+#[doc(hidden)]
+pub mod samples;
 pub mod syscall;
 pub mod tree;
 pub mod value;

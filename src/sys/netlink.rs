@@ -35,6 +35,8 @@ const NLM_F_REQUEST: u16 = 1;
 const NLM_F_ACK: u16 = 4;
 const RTM_NEWLINK: u16 = 16;
 const NLMSG_ERROR: u16 = 2;
+const NLM_F_CAPPED: u16 = 0x100;
+const REQUEST: u16 = NLM_F_REQUEST | NLM_F_ACK;
 const IFF_UP: u32 = 1;
 
 impl Message {
@@ -50,7 +52,7 @@ impl Message {
         let length = u32::try_from(16 + body.len()).unwrap_or(u32::MAX);
         let mut bytes = length.to_ne_bytes().to_vec();
         bytes.extend_from_slice(&RTM_NEWLINK.to_ne_bytes());
-        bytes.extend_from_slice(&(NLM_F_REQUEST | NLM_F_ACK).to_ne_bytes());
+        bytes.extend_from_slice(&REQUEST.to_ne_bytes());
         bytes.extend_from_slice(&self.sequence.to_ne_bytes());
         bytes.extend_from_slice(&0_u32.to_ne_bytes());
         bytes.extend_from_slice(&body);
@@ -84,22 +86,67 @@ impl Ack {
     /// Reads the acknowledgement out of an answer; `None` if the answer is something else.
     #[must_use]
     pub fn decode(answer: &[u8]) -> Option<Self> {
-        let word = |at: usize| answer.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes);
-        let kind = u16::from_ne_bytes(answer.get(4..6)?.try_into().ok()?);
-        if kind != NLMSG_ERROR {
+        if half(answer, 4)? != NLMSG_ERROR {
             return None;
         }
-        let code = word(16)?.cast_signed();
+        let code = word(answer, 16)?.cast_signed();
         let error = (code != 0).then(|| Errno::from_raw(-code));
-        Some(Self { sequence: word(8)?, error })
+        Some(Self { sequence: word(answer, 8)?, error })
     }
 }
 
-impl fmt::Display for Ack {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.error {
-            None => write!(f, "<acknowledged: error=0>"),
-            Some(errno) => write!(f, "<refused: error=-{errno:?}>"),
-        }
-    }
+/// strace's text for an acknowledgement: its header, the error, and the header of the request it answers.
+/// A refused request is repeated as a whole.
+#[must_use]
+pub fn answer(bytes: &[u8]) -> Option<String> {
+    let ack = Ack::decode(bytes)?;
+    let (outer, rest) = bytes.split_at_checked(HEADER)?;
+    let inner = rest.get(4..4 + HEADER)?;
+    let repeated = rest.get(4 + HEADER..).filter(|body| body.len() == 16 && ack.error.is_some());
+    let msg = match repeated {
+        Some(body) => format!("[{}, {}]", header(inner)?, link(body)?),
+        None => header(inner)?,
+    };
+    let error = ack.error.map_or_else(|| "0".to_owned(), |errno| format!("-{errno:?}"));
+    Some(format!("[{}, {{error={error}, msg={msg}}}]", header(outer)?))
+}
+
+/// The size of `struct nlmsghdr`.
+const HEADER: usize = 16;
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
+}
+
+fn half(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..at + 2)?.try_into().ok().map(u16::from_ne_bytes)
+}
+
+fn header(bytes: &[u8]) -> Option<String> {
+    let kind = match half(bytes, 4)? {
+        NLMSG_ERROR => "NLMSG_ERROR",
+        RTM_NEWLINK => "RTM_NEWLINK",
+        _ => return None,
+    };
+    let flags = match half(bytes, 6)? {
+        0 => "0",
+        NLM_F_CAPPED => "NLM_F_CAPPED",
+        REQUEST => "NLM_F_REQUEST|NLM_F_ACK",
+        _ => return None,
+    };
+    let (len, seq, pid) = (word(bytes, 0)?, word(bytes, 8)?, word(bytes, 12)?);
+    Some(format!(
+        "{{nlmsg_len={len}, nlmsg_type={kind}, nlmsg_flags={flags}, nlmsg_seq={seq}, nlmsg_pid={pid}}}"
+    ))
+}
+
+/// `struct ifinfomsg` of a request to bring a link up, its index as a name where it has one here.
+fn link(body: &[u8]) -> Option<String> {
+    let index = word(body, 4)?;
+    let name = nix::net::if_::if_indextoname(index);
+    let index = name
+        .map_or_else(|_| index.to_string(), |name| format!("if_nametoindex(\"{}\")", name.to_string_lossy()));
+    Some(format!(
+        "{{ifi_family=AF_UNSPEC, ifi_type=ARPHRD_NETROM, ifi_index={index}, ifi_flags=IFF_UP, ifi_change=0x1}}"
+    ))
 }

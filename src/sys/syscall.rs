@@ -11,7 +11,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::arg::Arg;
+use super::arg::{Arg, octal};
 use super::flags::{
     Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
     MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, Signal, Word,
@@ -164,6 +164,25 @@ fn signal(signal: Signal) -> Arg {
     Arg::named(signal.number(), signal.name())
 }
 
+/// A user or group id; the highest stands for "leave it as it is".
+fn id(id: u32) -> Arg {
+    let text = if id == u32::MAX { "-1".to_owned() } else { id.to_string() };
+    Arg::Word { bits: id.into(), text }
+}
+
+/// `0x88`, but `0`, as C's `%#x` has it.
+fn hexadecimal(number: u32) -> String {
+    if number == 0 { "0".to_owned() } else { format!("{number:#x}") }
+}
+
+/// `S_IFCHR|S_ISUID|0755`: where the kind is named, so are the bits above the permissions.
+fn node_mode(kind: u32, name: &str, mode: u32) -> Arg {
+    let special = [(libc::S_ISUID, "S_ISUID"), (libc::S_ISGID, "S_ISGID"), (libc::S_ISVTX, "S_ISVTX")];
+    let set = special.iter().filter(|(bit, _)| mode & bit != 0).map(|(_, name)| *name);
+    let names: Vec<_> = std::iter::once(name).chain(set).collect();
+    Arg::Word { bits: (kind | mode).into(), text: format!("{}|{}", names.join("|"), octal(mode & 0o777)) }
+}
+
 fn ids(list: &[u32]) -> Arg {
     let text = list.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     Arg::Struct { bytes: list.iter().flat_map(|id| id.to_ne_bytes()).collect(), text: format!("[{text}]") }
@@ -207,7 +226,8 @@ fn mount_attr(set: MountAttr, clear: MountAttr) -> Arg {
     Arg::flags(&set).print(&mut text);
     text.push_str(", attr_clr=");
     Arg::flags(&clear).print(&mut text);
-    text.push_str(", propagation=0, userns_fd=0}");
+    // strace's note says that no propagation flag is set.
+    text.push_str(", propagation=0 /* MS_??? */, userns_fd=0}");
     let fields = [set.bits(), clear.bits(), 0, 0];
     Arg::Struct { bytes: fields.iter().flat_map(|field| field.to_ne_bytes()).collect(), text }
 }
@@ -277,11 +297,11 @@ fn ioctl(fd: &Value, request: &Ioctl) -> Lowered {
             let arg = Arg::Struct { bytes: locked.to_ne_bytes().to_vec(), text: format!("[{locked}]") };
             (libc::TIOCSPTLCK, "TIOCSPTLCK", arg)
         }
-        Ioctl::OpenPeer => (
-            libc::TIOCGPTPEER,
-            "TIOCGPTPEER",
-            open_flags(Access::O_RDWR, OFlags::O_NOCTTY | OFlags::O_CLOEXEC),
-        ),
+        Ioctl::OpenPeer => {
+            let bits = Access::O_RDWR.number() | u64::from((OFlags::O_NOCTTY | OFlags::O_CLOEXEC).bits());
+            // strace does not decode these flags, and so neither does the telling.
+            (libc::TIOCGPTPEER, "TIOCGPTPEER", Arg::Word { bits, text: format!("{bits:#x}") })
+        }
         Ioctl::WindowSize(rows, columns) => {
             let bytes = [*rows, *columns, 0, 0].iter().flat_map(|field| field.to_ne_bytes()).collect();
             let text = format!("{{ws_row={rows}, ws_col={columns}, ws_xpixel=0, ws_ypixel=0}}");
@@ -363,13 +383,9 @@ impl Syscall {
                     Node::File => (libc::S_IFREG, "S_IFREG"),
                     Node::Char(..) => (libc::S_IFCHR, "S_IFCHR"),
                 };
-                let mut call = lower!(SYS_mknodat(
-                    dir(from),
-                    path(to),
-                    Arg::Word { bits: (kind | mode).into(), text: format!("{name}|0{mode:o}") },
-                ));
+                let mut call = lower!(SYS_mknodat(dir(from), path(to), node_mode(kind, name, *mode),));
                 if let Node::Char(major, minor) = node {
-                    let text = format!("makedev({major:#x}, {minor:#x})");
+                    let text = format!("makedev({}, {})", hexadecimal(*major), hexadecimal(*minor));
                     call.args.push(Arg::Word { bits: libc::makedev(*major, *minor), text });
                 }
                 call
@@ -377,13 +393,9 @@ impl Syscall {
             Self::Fchmodat { dir: from, path: to, mode } => {
                 lower!(SYS_fchmodat(dir(from), path(to), Arg::Mode(*mode)))
             }
-            Self::Fchownat { dir: from, path: to, uid, gid, flags } => lower!(SYS_fchownat(
-                dir(from),
-                path(to),
-                Arg::Size((*uid).into()),
-                Arg::Size((*gid).into()),
-                Arg::flags(flags),
-            )),
+            Self::Fchownat { dir: from, path: to, uid, gid, flags } => {
+                lower!(SYS_fchownat(dir(from), path(to), id(*uid), id(*gid), Arg::flags(flags),))
+            }
             Self::Dup3 { from, to, flags } => {
                 lower!(SYS_dup3(number(from), number(to), Arg::flags(flags)))
             }
@@ -419,16 +431,8 @@ impl Syscall {
             Self::Setgroups { groups } => {
                 lower!(SYS_setgroups(Arg::Size(groups.len() as u64), ids(groups)))
             }
-            Self::Setresuid { uid } => lower!(SYS_setresuid(
-                Arg::Size((*uid).into()),
-                Arg::Size((*uid).into()),
-                Arg::Size((*uid).into()),
-            )),
-            Self::Setresgid { gid } => lower!(SYS_setresgid(
-                Arg::Size((*gid).into()),
-                Arg::Size((*gid).into()),
-                Arg::Size((*gid).into()),
-            )),
+            Self::Setresuid { uid } => lower!(SYS_setresuid(id(*uid), id(*uid), id(*uid))),
+            Self::Setresgid { gid } => lower!(SYS_setresgid(id(*gid), id(*gid), id(*gid))),
             Self::Prctl(request) => prctl(*request),
             Self::Capset { effective, permitted, inheritable } => {
                 lower!(SYS_capset(cap_header(), cap_data(*effective, *permitted, *inheritable),))
@@ -477,7 +481,7 @@ impl Syscall {
     #[must_use]
     pub fn result(&self, returned: i64) -> String {
         match self {
-            Self::Umask { .. } => format!("0{returned:o}"),
+            Self::Umask { .. } => octal(u32::try_from(returned).unwrap_or_default()),
             _ => returned.to_string(),
         }
     }

@@ -1,0 +1,131 @@
+//! What cutaway prints of a call is what strace prints of it, letter by letter.
+//!
+//! This test starts itself again under strace; that second process makes every sample call, most of which
+//! fail, and prints how cutaway writes it. Then both texts are compared.
+
+use std::process::Command;
+
+use cutaway::sys::syscall::Prctl;
+use cutaway::sys::{Kernel, Linux, Syscall, Value, manual, netlink, samples};
+use nix::sys::socket::{NetlinkAddr, bind};
+
+/// Marks the process that makes the calls.
+const PERFORM: &str = "CUTAWAY_TEST_PERFORM";
+
+/// Reasons to skip are failures where everything must run.
+fn skip(reason: &str) {
+    assert!(std::env::var_os("CUTAWAY_MUST_RUN").is_none(), "skipped: {reason}");
+    eprintln!("skipped: {reason}");
+}
+
+fn perform() {
+    // The test harness has begun a line already.
+    println!();
+    let mut socket = None;
+    for (index, call) in samples::all().into_iter().enumerate() {
+        let call = on_socket(call, socket);
+        // Into a process that is not dumpable only a privileged strace can look.
+        if call == Syscall::Prctl(Prctl::Dumpable(false)) && !nix::unistd::geteuid().is_root() {
+            println!("{index}\t");
+            continue;
+        }
+        let text = match Linux.call(&call) {
+            Ok(returned) => {
+                if matches!(call, Syscall::Socket { .. }) {
+                    socket = Some(returned.value);
+                }
+                let answer = netlink::answer(&returned.answer).unwrap_or_default();
+                format!("{} = {}", call.answered(&answer), call.result(returned.value))
+            }
+            Err(errno) => format!("{call} = -1 {}", manual::errno(errno)),
+        };
+        // A line of its own for each, by one write: the mark by which the trace is found again.
+        println!("{index}\t{text}");
+    }
+}
+
+/// strace decodes netlink only on a real socket of its own network namespace, so these two samples get one.
+fn on_socket(call: Syscall, socket: Option<i64>) -> Syscall {
+    // The message brings loopback up: nothing is sent where that would change the machine.
+    let up = cutaway::probe::links::is_up("lo") == Ok(Some(true));
+    let Some(fd) = socket.filter(|_| up).map(Value::Known) else { return call };
+    match call {
+        Syscall::Sendto { message, .. } => {
+            // An unbound netlink socket is in no list of the kernel, and strace cannot tell its kind.
+            let Value::Known(number) = fd else { unreachable!() };
+            bind(i32::try_from(number).unwrap(), &NetlinkAddr::new(0, 0)).unwrap();
+            Syscall::Sendto { fd, message }
+        }
+        Syscall::Recvfrom { .. } => Syscall::Recvfrom { fd },
+        other => other,
+    }
+}
+
+#[test]
+fn every_call_is_printed_as_strace_prints_it() {
+    if std::env::var_os(PERFORM).is_some() {
+        return perform();
+    }
+    let name = "every_call_is_printed_as_strace_prints_it";
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    let output = Command::new("strace")
+        .args(["-f", "-a1", "-s", "65536", "-e", "signal=none", "-o"])
+        .arg(&trace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(PERFORM, "1")
+        .output();
+    let Ok(output) = output else { return skip("strace is not installed") };
+    if String::from_utf8_lossy(&output.stderr).contains("PTRACE") {
+        return skip("this process may not trace another");
+    }
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    compare(&printed, &trace);
+}
+
+fn compare(printed: &str, trace: &str) {
+    // `PID call(…) = …`: the pid is cut off. The pieces of an interrupted line do not occur: one thread calls.
+    let traced: Vec<&str> =
+        trace.lines().filter_map(|line| line.split_once(' ')).map(|(_, rest)| rest.trim_start()).collect();
+    let mut differences = Vec::new();
+    let mut compared = 0;
+    for line in printed.lines() {
+        let Some((index, ours)) = line.split_once('\t').filter(|(index, _)| index.parse::<usize>().is_ok())
+        else {
+            continue;
+        };
+        compared += 1;
+        let mark = format!("\"{index}\\t");
+        let Some(at) = traced.iter().position(|line| line.starts_with("write(1,") && line.contains(&mark))
+        else {
+            differences.push(format!("call {index} is not in the trace: {ours}"));
+            continue;
+        };
+        // Between the call and its mark only cutaway's own looking things up may stand.
+        let call = &ours[..ours.find('(').map_or(0, |at| at + 1)];
+        let theirs = traced[..at].iter().rfind(|line| line.starts_with(call)).unwrap_or(&"");
+        if !same(ours, theirs) {
+            differences.push(format!("cutaway {ours}\nstrace  {theirs}"));
+        }
+    }
+    assert_eq!(compared, samples::all().len());
+    assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// Equal but for addresses, which no plan knows: where envp lies, and the room for an answer.
+fn same(ours: &str, theirs: &str) -> bool {
+    let without_address = |text: &str| match (text.find(", 0x"), text.find(" /* ")) {
+        (Some(from), Some(to)) if from < to => format!("{},{}", &text[..from], &text[to..]),
+        _ => text.to_owned(),
+    };
+    if ours.is_empty() || ours.starts_with("sendto(-1") {
+        return true;
+    }
+    match ours.split_once("<answer>") {
+        Some((before, after)) => theirs.starts_with(before) && theirs.ends_with(after),
+        None => ours == without_address(theirs),
+    }
+}
