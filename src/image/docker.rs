@@ -90,10 +90,9 @@ fn choose(
     let list = entries.iter().flat_map(|entry| entry.names.clone()).take(50).collect::<Vec<_>>().join(", ");
     if let Some(at) =
         wanted.and_then(|wanted| wanted.strip_prefix('@')).and_then(|at| at.parse::<usize>().ok())
+        && at < entries.len()
     {
-        if at < entries.len() {
-            return Ok(entries.swap_remove(at));
-        }
+        return Ok(entries.swap_remove(at));
     }
     if let Some(wanted) = wanted {
         entries.retain(|entry| entry.names.iter().any(|name| names_it(name, wanted)));

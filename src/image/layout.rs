@@ -172,10 +172,10 @@ fn listed<'a>(images: impl Iterator<Item = &'a Descriptor>) -> String {
 
 /// Chooses the descriptor for a platform.
 fn for_platform(candidates: &[Descriptor], platform: &Platform, place: &str) -> Result<Descriptor> {
-    if let [only] = candidates {
-        if only.platform.is_none() {
-            return Ok(only.clone());
-        }
+    if let [only] = candidates
+        && only.platform.is_none()
+    {
+        return Ok(only.clone());
     }
     let same = candidates.windows(2).all(|pair| pair[0].digest == pair[1].digest);
     if let Some(first) = candidates.first().filter(|first| same && first.platform.is_none()) {

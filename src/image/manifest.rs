@@ -210,12 +210,10 @@ fn check_header(document: &Field<'_>, declared: Option<&str>, foreign: &[&str]) 
     if version.size()? != 2 {
         return Err(version.refuse("only schema version 2 is an image today"));
     }
-    if let (Some(own), Some(declared)) = (document.get("mediaType")?, declared) {
-        if own.text()? != declared {
-            return Err(
-                own.refuse(format!("it says {:?}, but its descriptor says {declared:?}", own.text()?))
-            );
-        }
+    if let (Some(own), Some(declared)) = (document.get("mediaType")?, declared)
+        && own.text()? != declared
+    {
+        return Err(own.refuse(format!("it says {:?}, but its descriptor says {declared:?}", own.text()?)));
     }
     Ok(())
 }

@@ -7,10 +7,10 @@
 //! path; so does being the path of an image. An ending such as `.tar` makes it one that is missing. Everything
 //! else is a name in the store.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -66,18 +66,18 @@ impl Reference {
 
     /// Reads what was typed; `is_image` says whether a path is there and looks like an image.
     pub fn parse_with(typed: &OsStr, is_image: &dyn Fn(&Path) -> bool) -> Result<Self> {
-        let bytes = typed.as_bytes();
+        let (bytes, shown) = (typed.as_bytes(), typed.to_string_lossy());
         if bytes.is_empty() {
             return Err(Error::new("the image reference is empty").remedy(USAGE));
         }
         if bytes.contains(&0) {
             return Err(
-                Error::new(format!("image reference {typed:?} is refused")).rule("it contains a NUL byte")
+                Error::new(format!("image reference {shown:?} is refused")).rule("it contains a NUL byte")
             );
         }
         if let Some(foreign) = FOREIGN.iter().find(|foreign| bytes.starts_with(foreign)) {
             let transport = String::from_utf8_lossy(foreign);
-            return Err(Error::new(format!("image reference {typed:?} is refused"))
+            return Err(Error::new(format!("image reference {shown:?} is refused"))
                 .rule(format!("the transport {transport:?} is not one that is read here"))
                 .remedy("save it as an archive first (`skopeo copy`, `docker save`) and give its path"));
         }
@@ -95,7 +95,7 @@ impl Reference {
             return split(bytes, None, is_image).map(Self::Path);
         }
         let text = typed.to_str().ok_or_else(|| {
-            Error::new(format!("image reference {typed:?} is refused"))
+            Error::new(format!("image reference {shown:?} is refused"))
                 .rule("there is no such path, and a name is ASCII")
         })?;
         text.parse().map(Self::Name)
@@ -134,8 +134,7 @@ fn split(bytes: &[u8], form: Option<Form>, is_image: &dyn Fn(&Path) -> bool) -> 
     }
     let tag = tag.filter(|tag| !tag.is_empty()).map(|tag| {
         String::from_utf8(tag.to_vec()).map_err(|_| {
-            Error::new(format!("tag {:?} is refused", OsString::from_vec(tag.to_vec())))
-                .rule("a tag is ASCII")
+            Error::new(format!("tag {:?} is refused", String::from_utf8_lossy(tag))).rule("a tag is ASCII")
         })
     });
     Ok(PathReference { path: path.to_path_buf(), image: tag.transpose()?, form })
@@ -180,8 +179,8 @@ impl PathReference {
         }
         let absolute = self.path.canonicalize().unwrap_or_else(|_| self.path.clone());
         let stem = absolute.file_name().unwrap_or(OsStr::new("image")).to_string_lossy().to_lowercase();
-        let endings = ARCHIVE_ENDINGS.iter().filter_map(|end| std::str::from_utf8(end).ok());
-        let stem = endings.filter_map(|end| stem.strip_suffix(end)).next().unwrap_or(&stem);
+        let mut endings = ARCHIVE_ENDINGS.iter().filter_map(|end| std::str::from_utf8(end).ok());
+        let stem = endings.find_map(|end| stem.strip_suffix(end)).unwrap_or(&stem);
         let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
         let base: String = stem.chars().map(safe).collect();
         let base = base.split('-').filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");

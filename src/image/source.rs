@@ -36,6 +36,8 @@ pub struct Layer {
     pub compression: Compression,
     /// The digest of the plain tar.
     pub diff_id: Digest,
+    /// Names this layer together with all below it.
+    pub chain_id: Digest,
     /// The name of the file it is in, below [`Files::root`].
     #[serde(skip)]
     pub member: String,
@@ -70,6 +72,14 @@ pub struct Image {
     pub layers: Vec<Layer>,
     /// Where the bytes are.
     pub(super) files: Arc<Files>,
+}
+
+impl Layer {
+    /// Whether nothing is below it.
+    #[must_use]
+    pub fn is_lowest(&self) -> bool {
+        self.chain_id == self.diff_id
+    }
 }
 
 impl Image {
@@ -217,12 +227,13 @@ pub(super) fn assemble(files: Arc<Files>, parts: Parts) -> Result<Image> {
             config.diff_ids.len()
         )));
     }
+    let chain = config.diff_ids.iter().zip(config.chain_ids());
     let mut layers = Vec::with_capacity(manifest.layers.len());
-    for (at, ((descriptor, diff_id), member)) in
-        manifest.layers.into_iter().zip(&config.diff_ids).zip(parts.members).enumerate()
+    for (at, ((descriptor, (diff_id, chain_id)), member)) in
+        manifest.layers.into_iter().zip(chain).zip(parts.members).enumerate()
     {
         let compression = layer_compression(&format!("layer {} of {place}", at + 1), &descriptor)?;
-        layers.push(Layer { descriptor, compression, diff_id: *diff_id, member });
+        layers.push(Layer { descriptor, compression, diff_id: *diff_id, chain_id, member });
     }
     let Parts { name, found, manifest, config: config_document, .. } = parts;
     Ok(Image { name, found, manifest, config_document, config, layers, files })

@@ -58,11 +58,11 @@ impl Tap<'_> {
         };
         (self.start, self.end) = (0, len);
         self.hasher.update(&self.buffer[..len]);
-        if let Some(Copy { file, path }) = &mut self.copy {
-            if let Err(cause) = file.write_all(&self.buffer[..len]) {
-                self.failure = Some(super::store::write_failed(path, &cause));
-                return Err(cause);
-            }
+        if let Some(Copy { file, path }) = &mut self.copy
+            && let Err(cause) = file.write_all(&self.buffer[..len])
+        {
+            self.failure = Some(super::store::write_failed(path, &cause));
+            return Err(cause);
         }
         if (self.watch)(len as u64) {
             return Ok(());
@@ -158,6 +158,7 @@ impl<'a> LayerReader<'a> {
 
     /// The true cause of a failure: when the bytes are not those that were promised, what the unpacker made of
     /// them does not matter.
+    #[must_use]
     pub fn why(mut self, error: Error) -> Error {
         let tap = self.plain.get_mut().decoder.inner();
         if let Some(failure) = tap.failure.take() {

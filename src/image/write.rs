@@ -59,8 +59,8 @@ impl LayoutWriter {
     pub fn layer(&mut self, fill: impl FnOnce(&mut LayerTar<'_>) -> Result<()>) -> Result<()> {
         let path = self.dir.join("layer.partial");
         let failed = |cause: io::Error| write_failed(&path, &cause);
-        let file = BufWriter::with_capacity(256 << 10, File::create(&path).map_err(failed)?);
-        let mut compressed = GzEncoder::new(Hashing::new(file), flate2::Compression::fast());
+        let out = BufWriter::with_capacity(256 << 10, File::create(&path).map_err(failed)?);
+        let mut compressed = GzEncoder::new(Hashing::new(out), flate2::Compression::fast());
         let diff_id = write_plain(&mut compressed, &path, fill)?;
         let mut stored = compressed.finish().map_err(failed)?;
         stored.flush().map_err(failed)?;

@@ -186,7 +186,7 @@ impl Collected {
         if !INTERPRETERS.contains(&name) {
             return Err(format!("it is a script for {}", path.display()));
         }
-        self.program(&name.to_owned(), path)
+        self.program(name, path)
     }
 
     /// Takes the libraries and the loader of an ELF file.
@@ -286,11 +286,11 @@ impl Collected {
         for name in TERMINALS {
             let below = format!("terminfo/{}/{name}", &name[..1]);
             let found = ["/usr/share", "/lib", "/usr/lib"].iter().map(|dir| Path::new(dir).join(&below));
-            if let Some(path) = found.into_iter().find(|path| path.is_file()) {
-                if let Ok(bytes) = fs::metadata(&path) {
-                    self.taken.bytes += bytes.len();
-                    self.files.insert(in_image(&path), Content::Copy(path));
-                }
+            if let Some(path) = found.into_iter().find(|path| path.is_file())
+                && let Ok(bytes) = fs::metadata(&path)
+            {
+                self.taken.bytes += bytes.len();
+                self.files.insert(in_image(&path), Content::Copy(path));
             }
         }
     }

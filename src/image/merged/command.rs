@@ -37,7 +37,7 @@ pub fn find(name: &OsStr, search: &OsStr, cwd: &Path, view: &MergedView) -> Resu
         match examine(&candidate, view)? {
             Command::Found(path) => return Ok(Command::Found(path)),
             Command::NotExecutable(path) if answer == Command::NotFound => {
-                answer = Command::NotExecutable(path)
+                answer = Command::NotExecutable(path);
             }
             _ => {}
         }

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 
 use super::lock::{Lock, Pin};
 use super::record::Record;
-use super::{Progress, Store, durable, is_manifest};
+use super::{Progress, Store, is_manifest};
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::layout;
 use crate::image::manifest::Descriptor;
 use crate::image::reference::Name;
+use crate::sys::tree::{Tally, remove_tree};
 
 /// What removing an image did.
 #[derive(Debug, Clone, Default, serde::Serialize)]
@@ -115,16 +116,16 @@ impl Store {
     fn collect_layers(&self, used: &Used, report: &mut RemoveReport) -> Result<()> {
         let layers = entries(&self.root.join("layers"))?;
         for (_, name) in &layers {
-            let Some(diff_id) = name.strip_suffix(".json").and_then(Digest::from_hex) else { continue };
-            if !used.layers.contains(&diff_id.hex()) {
-                let path = Record::path(&self.root, &diff_id);
+            let Some(chain_id) = name.strip_suffix(".json").and_then(Digest::from_hex) else { continue };
+            if !used.layers.contains(&chain_id.hex()) {
+                let path = Record::path(&self.root, &chain_id);
                 fs::remove_file(&path)
                     .map_err(|cause| Error::io(format!("cannot remove {}", path.display()), &cause))?;
             }
         }
         for (path, name) in layers {
             if Digest::from_hex(&name).is_some() && !used.layers.contains(&name) {
-                durable::remove_tree(&path)?;
+                remove_tree(&path, &mut Tally::default())?;
                 report.layers += 1;
             }
         }
@@ -140,7 +141,7 @@ impl Store {
         used.blobs.extend([image.digest().hex(), image.id().hex()]);
         for layer in &image.layers {
             used.blobs.insert(layer.descriptor.digest.hex());
-            used.layers.insert(layer.diff_id.hex());
+            used.layers.insert(layer.chain_id.hex());
         }
         Ok(())
     }

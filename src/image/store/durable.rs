@@ -4,7 +4,7 @@
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -68,55 +68,5 @@ pub fn write_failed(path: &Path, cause: &io::Error) -> Error {
             error.remedy("choose a place that you may write to with --state DIR")
         }
         _ => error,
-    }
-}
-
-/// Removes a tree, whatever modes its directories have: an ordinary user may not delete from a directory of their
-/// own that lacks the write permission.
-pub fn remove_tree(tree: &Path) -> Result<()> {
-    let removed = match fs::remove_dir_all(tree) {
-        Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-            open_up(tree).and_then(|()| fs::remove_dir_all(tree))
-        }
-        removed => removed,
-    };
-    match removed {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(cause) => Err(Error::io(format!("cannot remove {}", tree.display()), &cause)),
-        Ok(()) => Ok(()),
-    }
-}
-
-/// Gives the owner all permissions on every directory of a tree.
-fn open_up(tree: &Path) -> io::Result<()> {
-    let mut todo = vec![tree.to_path_buf()];
-    while let Some(dir) = todo.pop() {
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&dir)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                todo.push(entry.path());
-            }
-        }
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_tree_without_write_permission_is_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let tree = dir.path().join("tree");
-        fs::create_dir_all(tree.join("a/b")).unwrap();
-        fs::write(tree.join("a/b/c"), "").unwrap();
-        for path in ["a/b", "a"] {
-            fs::set_permissions(tree.join(path), fs::Permissions::from_mode(0o500)).unwrap();
-        }
-        remove_tree(&tree).unwrap();
-        assert!(!tree.exists());
-        remove_tree(&tree).unwrap();
     }
 }

@@ -24,10 +24,19 @@ use crate::image::manifest::{Descriptor, annotation};
 use crate::image::reference::{Name, PathReference, familiar};
 use crate::image::source::{self, Document, Image, Layer};
 use crate::image::stream::{Copy, LayerReader, layer_name};
-use crate::image::unpack::Counts;
+use crate::image::unpack::{Counts, Options, Unpacked, adopt, unpack};
+use crate::sys::tree::{Tally, remove_tree};
 
-/// Unpacks a plain tar into an empty directory.
-pub type Unpack<'a> = &'a (dyn Fn(&mut dyn Read, &Path) -> Result<Counts> + Sync);
+/// Unpacks a plain tar into an empty directory; the last argument says whether nothing will ever be below it.
+pub type Unpack<'a> = &'a (dyn Fn(&mut dyn Read, &Path, bool) -> Result<Unpacked> + Sync);
+
+/// Unpacks as much as this user may: root everything, an ordinary user what the user namespace of a rootless
+/// container can show.
+pub fn unpack_as_user(reader: &mut dyn Read, into: &Path, lowest: bool) -> Result<Unpacked> {
+    let options =
+        if rustix::process::geteuid().is_root() { Options::privileged() } else { Options::unprivileged() };
+    unpack(reader, into, &Options { lowest, ..options })
+}
 
 /// What loading an image did.
 #[derive(Debug, Clone, serde::Serialize)]
@@ -55,6 +64,10 @@ pub struct LayerReport {
     pub digest: Digest,
     /// The digest of the plain tar.
     pub diff_id: Digest,
+    /// Names the layer together with all below it, and its directory in the store.
+    pub chain_id: Digest,
+    /// Directories that the archive passes through and that cover something else than a directory below.
+    pub covering: Vec<PathBuf>,
     /// The number of stored bytes.
     pub bytes: u64,
     /// Whether its blob was copied into the store; otherwise it was there.
@@ -69,6 +82,8 @@ pub struct LayerReport {
 struct Job<'a> {
     number: usize,
     layer: &'a Layer,
+    /// The store has its blob already, so it is read from there.
+    stored: bool,
     copy: bool,
     unpack: bool,
     /// Its blob was never seen to decompress to its diff ID.
@@ -113,11 +128,11 @@ impl Store {
             return Ok(None);
         }
         let partial = Partial::new(&self.root, "layout");
-        let made = make(&partial.path)?;
+        let told = make(&partial.path)?;
         let reference = PathReference { path: partial.path.clone(), image: None, form: None };
         let image = source::open(&reference, &source::Options::default())?;
         let report = self.load_holding(&lock, &image, name.as_deref(), unpack, progress)?;
-        Ok(Some((made, report)))
+        Ok(Some((told, report)))
     }
 
     /// Loads an image as the one writer.
@@ -193,28 +208,72 @@ impl Store {
         order.sort_by_key(|job| std::cmp::Reverse(job.layer.descriptor.size));
         let work = Work { store: self, image, unpack, progress, made, stop: AtomicBool::new(false) };
         let mut done = work.run(&order)?;
-        for job in jobs.iter().filter(|job| !job.is_needed()) {
-            done.push(job.report(None, 0));
+        done.sort_by_key(|done| done.report.number);
+        for done in &mut done {
+            self.keep(image, done, made)?;
         }
-        done.sort_by_key(|report| report.number);
-        Ok(done)
+        let mut reports: Vec<LayerReport> = done.into_iter().map(|done| done.report).collect();
+        reports.extend(jobs.iter().filter(|job| !job.is_needed()).map(Job::report));
+        reports.sort_by_key(|report| report.number);
+        Ok(reports)
+    }
+
+    /// Makes a layer's tree complete, which takes those below it, gives it its name and writes its record.
+    fn keep(&self, image: &Image, done: &mut Done, made: &Made) -> Result<()> {
+        let layer = &image.layers[done.report.number - 1];
+        let Some(Tree { partial, mut unpacked }) = done.tree.take() else {
+            return self.keep_blob_known(layer);
+        };
+        if !unpacked.implicit.is_empty() && !unpacked.opaque_root {
+            let below = self.dirs_below(image, done.report.number - 1);
+            let below: Vec<&Path> = below.iter().map(PathBuf::as_path).collect();
+            done.report.covering =
+                adopt(&partial.path, &unpacked.implicit, &below, &mut unpacked.counts.tally)?;
+        }
+        let tree = self.layer_dir(&layer.chain_id);
+        remove_any(&Record::path(&self.root, &layer.chain_id))?;
+        remove_any(&tree)?;
+        fs::rename(&partial.path, &tree).map_err(|cause| write_failed(&tree, &cause))?;
+        made.add(tree);
+        Record::new(layer, &unpacked).write(&self.root)?;
+        made.add(Record::path(&self.root, &layer.chain_id));
+        done.report.unpacked = Some(unpacked.counts);
+        Ok(())
+    }
+
+    /// The trees below a layer, the topmost first, down to one that hides the rest.
+    fn dirs_below(&self, image: &Image, above: usize) -> Vec<PathBuf> {
+        let mut dirs = Vec::new();
+        for layer in image.layers[..above].iter().rev() {
+            dirs.push(self.layer_dir(&layer.chain_id));
+            if Record::read(&self.root, &layer.chain_id).is_some_and(|record| record.opaque_root) {
+                break;
+            }
+        }
+        dirs
+    }
+
+    /// Notes that a blob decompresses to a layer whose tree was there.
+    fn keep_blob_known(&self, layer: &Layer) -> Result<()> {
+        let Some(mut record) = Record::read(&self.root, &layer.chain_id).filter(Record::suits) else {
+            return Ok(());
+        };
+        if record.blobs.contains(&layer.descriptor.digest) {
+            return Ok(());
+        }
+        record.blobs.push(layer.descriptor.digest);
+        record.write(&self.root)
     }
 
     /// Finds out what each layer needs.
     fn plan<'a>(&self, image: &'a Image) -> Vec<Job<'a>> {
-        let (mut blobs, mut trees) = (HashSet::new(), HashSet::new());
+        let mut blobs = HashSet::new();
         let job = |(at, layer): (usize, &'a Layer)| {
-            let record = Record::read(&self.root, &layer.diff_id).filter(Record::suits);
-            let first_blob = blobs.insert((layer.descriptor.digest, layer.diff_id));
-            let first_tree = trees.insert(layer.diff_id);
+            let record = Record::read(&self.root, &layer.chain_id).filter(Record::suits);
             let known = record.as_ref().is_some_and(|record| record.blobs.contains(&layer.descriptor.digest));
-            Job {
-                number: at + 1,
-                layer,
-                copy: first_blob && !self.has_blob(&layer.descriptor),
-                unpack: first_tree && record.is_none(),
-                verify: first_blob && !known,
-            }
+            let stored = self.has_blob(&layer.descriptor);
+            let copy = blobs.insert(layer.descriptor.digest) && !stored;
+            Job { number: at + 1, layer, stored, copy, unpack: record.is_none(), verify: !known }
         };
         image.layers.iter().enumerate().map(job).collect()
     }
@@ -291,12 +350,32 @@ fn total(layers: &[LayerReport]) -> Counts {
 }
 
 impl Job<'_> {
-    /// What was done.
-    fn report(&self, unpacked: Option<Counts>, us: u64) -> LayerReport {
-        let Layer { descriptor, diff_id, .. } = self.layer;
-        let (digest, bytes) = (descriptor.digest, descriptor.size);
-        LayerReport { number: self.number, digest, diff_id: *diff_id, bytes, copied: self.copy, unpacked, us }
+    /// The report of a layer for which nothing was done yet.
+    fn report(&self) -> LayerReport {
+        LayerReport {
+            number: self.number,
+            digest: self.layer.descriptor.digest,
+            diff_id: self.layer.diff_id,
+            chain_id: self.layer.chain_id,
+            covering: Vec::new(),
+            bytes: self.layer.descriptor.size,
+            copied: self.copy,
+            unpacked: None,
+            us: 0,
+        }
     }
+}
+
+/// A job that was done: its tree still has a temporary name.
+struct Done {
+    report: LayerReport,
+    tree: Option<Tree>,
+}
+
+/// A tree and what is known about it.
+struct Tree {
+    partial: Partial,
+    unpacked: Unpacked,
 }
 
 /// What all threads share.
@@ -311,7 +390,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     /// Does the jobs with as many threads as there are processors; the error is that of the lowest layer.
-    fn run(&self, jobs: &[&Job<'_>]) -> Result<Vec<LayerReport>> {
+    fn run(&self, jobs: &[&Job<'_>]) -> Result<Vec<Done>> {
         let threads = thread::available_parallelism().map_or(2, NonZero::get).max(2).min(jobs.len());
         let next = AtomicUsize::new(0);
         let results = Mutex::new(Vec::new());
@@ -352,37 +431,38 @@ impl Work<'_> {
     }
 
     /// Does one job.
-    fn layer(&self, job: &Job<'_>) -> Result<LayerReport> {
+    fn layer(&self, job: &Job<'_>) -> Result<Done> {
         let begun = Instant::now();
         let of = self.image.layers.len();
         self.progress.event(&Event::Started { number: job.number, of, layer: job.layer });
-        let unpacked = self.read(job, &layer_name(job.number, of, &job.layer.descriptor.digest))?;
-        let report = job.report(unpacked, u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
+        let tree = self.read(job, &layer_name(job.number, of, &job.layer.descriptor.digest))?;
+        let mut report = job.report();
+        report.us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        report.unpacked = tree.as_ref().map(|tree| tree.unpacked.counts.clone());
         self.progress.event(&Event::Finished(&report));
-        Ok(report)
+        Ok(Done { report, tree })
     }
 
     /// Reads a layer once: into a blob, a tree, both, or only past the hashes.
-    fn read(&self, job: &Job<'_>, what: &str) -> Result<Option<Counts>> {
+    fn read(&self, job: &Job<'_>, what: &str) -> Result<Option<Tree>> {
         let root = &self.store.root;
-        let hex = job.layer.diff_id.hex();
         let watch = |bytes: u64| {
             self.progress.event(&Event::Read { number: job.number, bytes });
             !self.stop.load(Ordering::Relaxed) && !self.progress.cancelled()
         };
-        let blob = if job.copy { self.image.open_layer(job.layer)? } else { self.stored(job.layer)? };
+        let blob = if job.stored { self.stored(job.layer)? } else { self.image.open_layer(job.layer)? };
         let partial_blob = Partial::new(root, "blob");
         let copy = job.copy.then(|| {
             let path = partial_blob.path.clone();
             durable::create(&path).map(|file| Copy { file, path })
         });
         let mut reader = LayerReader::new(what.to_owned(), job.layer, blob, copy.transpose()?, &watch)?;
-        let partial_tree = Partial::new(root, &hex);
-        let mut counts = None;
+        let mut tree = None;
         if job.unpack {
-            fs::create_dir(&partial_tree.path).map_err(|cause| write_failed(&partial_tree.path, &cause))?;
-            match (self.unpack)(&mut reader, &partial_tree.path) {
-                Ok(counted) => counts = Some(counted),
+            let partial = Partial::new(root, "tree");
+            fs::create_dir(&partial.path).map_err(|cause| write_failed(&partial.path, &cause))?;
+            match (self.unpack)(&mut reader, &partial.path, job.layer.is_lowest()) {
+                Ok(unpacked) => tree = Some(Tree { partial, unpacked }),
                 Err(error) => return Err(reader.why(error)),
             }
         }
@@ -391,11 +471,7 @@ impl Work<'_> {
             durable::commit(&copy.file, &copy.path, &path)?;
             self.made.add(path);
         }
-        match &counts {
-            Some(counts) => self.keep_tree(job.layer, &partial_tree.path, counts)?,
-            None => self.keep_blob_known(job.layer)?,
-        }
-        Ok(counts)
+        Ok(tree)
     }
 
     /// The store's own copy of a layer's bytes.
@@ -407,32 +483,6 @@ impl Work<'_> {
             layer.descriptor.size,
         )
     }
-
-    /// Gives a tree its name, then writes its record.
-    fn keep_tree(&self, layer: &Layer, partial: &Path, counts: &Counts) -> Result<()> {
-        let tree = self.store.layer_dir(&layer.diff_id);
-        let record = Record::path(&self.store.root, &layer.diff_id);
-        let _ = fs::remove_file(&record);
-        durable::remove_tree(&tree)?;
-        fs::rename(partial, &tree).map_err(|cause| write_failed(&tree, &cause))?;
-        self.made.add(tree);
-        self.made.add(record);
-        Record::new(layer.diff_id, layer.descriptor.digest, counts).write(&self.store.root)
-    }
-
-    /// Notes that a blob decompresses to a layer whose tree was there.
-    fn keep_blob_known(&self, layer: &Layer) -> Result<()> {
-        static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-        let _guard = lock(&ONE_AT_A_TIME);
-        let Some(mut record) = Record::read(&self.store.root, &layer.diff_id).filter(Record::suits) else {
-            return Ok(());
-        };
-        if record.blobs.contains(&layer.descriptor.digest) {
-            return Ok(());
-        }
-        record.blobs.push(layer.descriptor.digest);
-        record.write(&self.store.root)
-    }
 }
 
 /// Locks a mutex; a thread that panicked while holding it left nothing half-done.
@@ -442,11 +492,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 /// Removes a file or a tree.
 fn remove_any(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Ok(()) => Ok(()),
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(_) => durable::remove_tree(path),
-    }
+    remove_tree(path, &mut Tally::default())
 }
 
 /// A temporary name; what still has it at the end is removed.

@@ -5,12 +5,16 @@
 //!
 //! ```text
 //! oci-layout  index.json  blobs/sha256/<hex>     the layout; a name is an annotation in index.json
-//! layers/<hex of the diff ID>/                   a layer's tree, an overlay's lowerdir
-//! layers/<hex of the diff ID>.json               its completion record, written last
+//! layers/<hex of the chain ID>/                  a layer's tree, an overlay's lowerdir
+//! layers/<hex of the chain ID>.json              its completion record, written last
 //! tmp/                                           what is being written, owned by whoever holds `lock`
 //! lock                                           held by the one writer
 //! pins                                           held, shared, by those who are about to use an image
 //! ```
+//!
+//! Trees go by chain ID, which names a layer together with all below it, and not by diff ID: a directory that a
+//! layer only passes through takes its owner and mode from the layers below, so the same tar unpacks differently
+//! on another base. Images that share their lower layers, as those of one base do, share the trees.
 //!
 //! Three rules keep 50 runs at once and a `kill -9` harmless. A file gets its name when it is complete and on the
 //! disk, never before. Whoever holds `lock` owns `tmp/`, so whatever is found there was left by the dead. Readers
@@ -28,9 +32,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use collect::RemoveReport;
-pub use durable::remove_tree;
 pub(super) use durable::write_failed;
-pub use load::{LayerReport, LoadReport, Unpack};
+pub use load::{LayerReport, LoadReport, Unpack, unpack_as_user};
 pub use lock::Pin;
 
 use super::digest::Digest;
@@ -138,29 +141,33 @@ impl Store {
         self.image(&self.find_descriptor(name)?)
     }
 
-    /// The directory of a layer's tree, whether it is there or not.
+    /// The directory of a layer's tree, by chain ID, whether it is there or not.
     #[must_use]
-    pub fn layer_dir(&self, diff_id: &Digest) -> PathBuf {
-        self.root.join("layers").join(diff_id.hex())
+    pub fn layer_dir(&self, chain_id: &Digest) -> PathBuf {
+        self.root.join("layers").join(chain_id.hex())
+    }
+
+    /// The directories to merge for an image, the lowest first: those of its layers, without the ones that a layer
+    /// above hides whole.
+    #[must_use]
+    pub fn layer_dirs(&self, image: &Image) -> Vec<PathBuf> {
+        let hides = |layer: &Layer| {
+            record::Record::read(&self.root, &layer.chain_id).is_some_and(|it| it.opaque_root)
+        };
+        let start = image.layers.iter().rposition(hides).unwrap_or(0);
+        image.layers[start..].iter().map(|layer| self.layer_dir(&layer.chain_id)).collect()
     }
 
     /// Whether a layer's tree is there, complete, and was unpacked by this user.
     #[must_use]
-    pub fn is_unpacked(&self, diff_id: &Digest) -> bool {
-        record::Record::read(&self.root, diff_id).is_some_and(|record| record.suits())
+    pub fn is_unpacked(&self, chain_id: &Digest) -> bool {
+        record::Record::read(&self.root, chain_id).is_some_and(|record| record.suits())
     }
 
-    /// The layers of an image that are not unpacked yet, each once.
+    /// The layers of an image that are not unpacked yet.
     #[must_use]
     pub fn missing_layers<'a>(&self, image: &'a Image) -> Vec<&'a Layer> {
-        let mut missing: Vec<&Layer> = Vec::new();
-        for layer in &image.layers {
-            let known = missing.iter().any(|other| other.diff_id == layer.diff_id);
-            if !known && !self.is_unpacked(&layer.diff_id) {
-                missing.push(layer);
-            }
-        }
-        missing
+        image.layers.iter().filter(|layer| !self.is_unpacked(&layer.chain_id)).collect()
     }
 
     /// Keeps images from being removed while it is held: take it before looking one up, drop it when the container
@@ -205,7 +212,7 @@ impl Store {
             created: image.config.created.clone(),
             platform: image.config.platform(),
             layers: image.layers.len(),
-            unpacked: image.layers.iter().filter(|layer| self.is_unpacked(&layer.diff_id)).count(),
+            unpacked: image.layers.iter().filter(|layer| self.is_unpacked(&layer.chain_id)).count(),
             bytes: image.layer_bytes(),
             name: image.name,
         })
@@ -218,12 +225,12 @@ impl Store {
         let named = |descriptor: &&Descriptor| {
             layout::name_of(descriptor).is_some_and(|name| familiar(&name) == wanted)
         };
-        if name.digest.is_none() {
-            if let Some(found) = index.manifests.iter().find(named) {
-                return Ok(found.clone());
-            }
+        if name.digest.is_none()
+            && let Some(found) = index.manifests.iter().find(named)
+        {
+            return Ok(found.clone());
         }
-        let mut found = self.by_digest(&index, name)?;
+        let mut found = self.by_digest(&index, name);
         found.dedup_by_key(|descriptor| descriptor.digest);
         match (found.pop(), found.is_empty()) {
             (Some(descriptor), true) => Ok(descriptor),
@@ -235,14 +242,14 @@ impl Store {
     }
 
     /// The entries whose digest or image ID begins as typed.
-    fn by_digest(&self, index: &Index, name: &Name) -> Result<Vec<Descriptor>> {
+    fn by_digest(&self, index: &Index, name: &Name) -> Vec<Descriptor> {
         let tag = name.tag.as_deref().unwrap_or_default();
         let whole =
             name.digest.or_else(|| (name.repository == "sha256").then(|| Digest::from_hex(tag)).flatten());
         let start = whole.map_or_else(|| name.repository.clone(), |digest| digest.hex());
         let is_hex = start.len() >= 6 && start.bytes().all(|byte| byte.is_ascii_hexdigit());
         if !is_hex || whole.is_none() && name.tag.is_some() {
-            return Ok(Vec::new());
+            return Vec::new();
         }
         let mut found = Vec::new();
         for descriptor in &index.manifests {
@@ -252,7 +259,7 @@ impl Store {
                 found.push(descriptor.clone());
             }
         }
-        Ok(found)
+        found
     }
 
     /// The error of a name that no image has.

@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::super::json::{self, Field};
-use super::super::unpack::Counts;
 use super::durable;
 use crate::error::Result;
 use crate::image::digest::Digest;
+use crate::image::source::Layer;
+use crate::image::unpack::Unpacked;
 
 /// The form of records and trees; trees of another form are unpacked again.
 const VERSION: u64 = 1;
@@ -24,36 +25,46 @@ const MAX_BYTES: u64 = 64 << 10;
 #[serde(rename_all = "camelCase")]
 pub struct Record {
     version: u64,
+    chain_id: Digest,
+    /// The digest of the plain tar.
     diff_id: Digest,
     /// The user who unpacked it: an ordinary user's tree has other owners and lacks devices.
     uid: u32,
     /// The blobs that were seen to decompress to this layer.
     pub blobs: Vec<Digest>,
+    /// Nothing below it is to be seen: overlayfs cannot be told so about a root, the layers below are left out.
+    pub opaque_root: bool,
     /// What unpacking created.
     pub counts: Value,
 }
 
 impl Record {
     /// The record of a tree that this user just unpacked.
-    pub fn new(diff_id: Digest, blob: Digest, counts: &Counts) -> Self {
-        let uid = rustix::process::geteuid().as_raw();
-        let counts = serde_json::to_value(counts).unwrap_or_default();
-        Self { version: VERSION, diff_id, uid, blobs: vec![blob], counts }
+    pub fn new(layer: &Layer, unpacked: &Unpacked) -> Self {
+        Self {
+            version: VERSION,
+            chain_id: layer.chain_id,
+            diff_id: layer.diff_id,
+            uid: rustix::process::geteuid().as_raw(),
+            blobs: vec![layer.descriptor.digest],
+            opaque_root: unpacked.opaque_root,
+            counts: serde_json::to_value(&unpacked.counts).unwrap_or_default(),
+        }
     }
 
     /// Where the record of a layer is.
-    pub fn path(root: &Path, diff_id: &Digest) -> PathBuf {
-        root.join("layers").join(format!("{}.json", diff_id.hex()))
+    pub fn path(root: &Path, chain_id: &Digest) -> PathBuf {
+        root.join("layers").join(format!("{}.json", chain_id.hex()))
     }
 
     /// Reads a record; whatever is wrong with it means that there is none.
-    pub fn read(root: &Path, diff_id: &Digest) -> Option<Self> {
-        let bytes = std::fs::read(Self::path(root, diff_id)).ok()?;
+    pub fn read(root: &Path, chain_id: &Digest) -> Option<Self> {
+        let bytes = std::fs::read(Self::path(root, chain_id)).ok()?;
         if bytes.len() as u64 > MAX_BYTES {
             return None;
         }
         let record = Self::parse(&bytes).ok()?;
-        (record.diff_id == *diff_id).then_some(record)
+        (record.chain_id == *chain_id).then_some(record)
     }
 
     /// Whether its tree can be used by this user and this version.
@@ -64,7 +75,7 @@ impl Record {
     /// Writes it, which makes its tree a layer.
     pub fn write(&self, root: &Path) -> Result<()> {
         let bytes = serde_json::to_vec(self).unwrap_or_default();
-        durable::replace(root, &Self::path(root, &self.diff_id), &bytes)
+        durable::replace(root, &Self::path(root, &self.chain_id), &bytes)
     }
 
     /// Reads the fields.
@@ -74,9 +85,11 @@ impl Record {
         let blobs = document.need("blobs")?.texts()?;
         Ok(Self {
             version: document.need("version")?.size()?,
+            chain_id: document.need("chainId")?.text()?.parse()?,
             diff_id: document.need("diffId")?.text()?.parse()?,
             uid: u32::try_from(document.need("uid")?.size()?).unwrap_or(u32::MAX),
             blobs: blobs.iter().map(|blob| blob.parse()).collect::<Result<_>>()?,
+            opaque_root: document.need("opaqueRoot")?.bool()?,
             counts: value.get("counts").cloned().unwrap_or_default(),
         })
     }
