@@ -74,9 +74,8 @@ impl Global {
     /// Reads the flags, wherever on the command line they stood.
     pub fn from(matches: &ArgMatches) -> std::result::Result<Self, clap::Error> {
         let mut global = Self::from_arg_matches(matches)?;
-        let given = |matches: &ArgMatches| {
-            matches!(matches.try_get_one::<bool>(SHORT_VERBOSE), Ok(Some(true)))
-        };
+        let given =
+            |matches: &ArgMatches| matches!(matches.try_get_one::<bool>(SHORT_VERBOSE), Ok(Some(true)));
         global.verbose |= given(matches) || matches.subcommand().is_some_and(|(_, matches)| given(matches));
         Ok(global)
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::image::reference::{Name, Reference};
-use crate::image::store::{LayerReport, Progress, Store};
+use crate::image::store::{LayerReport, Progress, Store, unpack_as_user};
 use crate::image::{demo, source, unpack};
 use crate::plan::Bulk;
 use crate::report::event::Event;
@@ -159,26 +159,19 @@ fn kill(pid: i32, summary: &mut Summary) {
     }
 }
 
-/// Unpacks one layer the way this process may: owners and devices as root, what can be kept otherwise.
-fn unpack_layer(reader: &mut dyn std::io::Read, into: &Path) -> Result<unpack::Counts> {
-    let privileged = rustix::process::geteuid().is_root();
-    let options = if privileged { unpack::Options::privileged() } else { unpack::Options::unprivileged() };
-    unpack::unpack(reader, into, &options).map(|unpacked| unpacked.counts)
-}
-
 fn load(typed: &std::ffi::OsStr, name: Option<&str>, state: &Path, watch: &Watch) -> Result<Summary> {
     let Reference::Path(path) = Reference::parse(typed)? else {
         return Err(Error::new(format!("cannot load {}", typed.display())).rule("it is not a path"));
     };
     let image = source::open(&path, &source::Options::default())?;
-    let report = Store::open(state).load(&image, name, &unpack_layer, watch)?;
+    let report = Store::open(state).load(&image, name, &unpack_as_user, watch)?;
     let mut summary = of_layers(&report.layers);
     summary.subject = report.name.unwrap_or_else(|| report.digest.to_string());
     Ok(summary)
 }
 
 fn build_demo(state: &Path, watch: &Watch) -> Result<Summary> {
-    let demo = demo::ensure(&Store::open(state), &unpack_layer, watch)?;
+    let demo = demo::ensure(&Store::open(state), &unpack_as_user, watch)?;
     let Some((taken, report)) = demo.made else {
         return Ok(Summary { subject: demo::NAME.to_owned(), ..Summary::default() });
     };
@@ -196,7 +189,7 @@ fn build_demo(state: &Path, watch: &Watch) -> Result<Summary> {
 fn unpack_image(name: &str, state: &Path, watch: &Watch) -> Result<Summary> {
     let store = Store::open(state);
     let image = store.find(&name.parse::<Name>()?)?;
-    let reports = store.unpack_missing(&image, &unpack_layer, watch)?;
+    let reports = store.unpack_missing(&image, &unpack_as_user, watch)?;
     Ok(Summary { subject: name.to_owned(), ..of_layers(&reports) })
 }
 
@@ -215,7 +208,9 @@ fn of_layers(reports: &[LayerReport]) -> Summary {
     summary.calls = calls_of(&total.tally);
     summary.remarks = total
         .noted()
-        .map(|(name, noted)| format!("{} {}: {} …", noted.count, name.replace('_', " "), noted.examples.join(", ")))
+        .map(|(name, noted)| {
+            format!("{} {}: {} …", noted.count, name.replace('_', " "), noted.examples.join(", "))
+        })
         .collect();
     summary
 }

@@ -148,6 +148,9 @@ impl Link {
     pub fn is_closed(&self) -> bool {
         let mut byte = [0_u8; 1];
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
-        matches!(nix::sys::socket::recv(self.socket.as_raw_fd(), &mut byte, flags), Ok(0) | Err(nix::errno::Errno::ECONNRESET))
+        matches!(
+            nix::sys::socket::recv(self.socket.as_raw_fd(), &mut byte, flags),
+            Ok(0) | Err(nix::errno::Errno::ECONNRESET)
+        )
     }
 }

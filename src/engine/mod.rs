@@ -284,7 +284,11 @@ impl<K: Processes + 'static> Engine<K> {
             Action::Wait(wait) => self.wait(id, &wait),
             Action::Look => Ok(()),
             Action::Skip(why) => {
-                self.emit(|engine| Event::Skipped { step: id.to_owned(), actor: engine.actor.to_owned(), why });
+                self.emit(|engine| Event::Skipped {
+                    step: id.to_owned(),
+                    actor: engine.actor.to_owned(),
+                    why,
+                });
                 Ok(())
             }
         }
@@ -489,9 +493,7 @@ impl<K: Processes + 'static> Engine<K> {
         let (mut code, mut error) = match flow {
             Ok(()) | Err(Stop::Executed) => (self.status.unwrap_or(0), None),
             Err(Stop::Quit) => (self.status.unwrap_or(exit::FAILED), None),
-            Err(Stop::Signalled(signal)) => {
-                (exit::SIGNAL + u8::try_from(signal.number()).unwrap_or(0), None)
-            }
+            Err(Stop::Signalled(signal)) => (exit::SIGNAL + u8::try_from(signal.number()).unwrap_or(0), None),
             Err(Stop::Failed(step, error)) => {
                 let parts: Parts = error.parts().clone();
                 self.emit(|engine| Event::Error { step, actor: engine.actor.to_owned(), error: parts });
@@ -515,7 +517,8 @@ impl<K: Processes + 'static> Engine<K> {
 /// The error of a failed call: the call itself, its errno, and what the manual says about it.
 fn call_error(syscall: &Syscall, errno: Errno) -> Error {
     let entry = manual::entry(syscall.name());
-    let what = entry.map_or_else(|| "a system call failed".to_owned(), |entry| format!("{} failed", entry.page));
+    let what =
+        entry.map_or_else(|| "a system call failed".to_owned(), |entry| format!("{} failed", entry.page));
     let mut error = Error::new(what).call(format!("{syscall} = -1 {errno:?}"), errno as i32);
     let Some(hint) = manual::hint(syscall, errno) else { return error.rule(errno.desc()) };
     error = error.rule(hint.rule);
@@ -543,5 +546,5 @@ fn check_answer(syscall: &Syscall, answer: &[u8]) -> Result<(), Error> {
 }
 
 fn describe_answer(answer: &[u8]) -> String {
-    crate::sys::netlink::Ack::decode(answer).map_or_else(|| "<answer>".to_owned(), |ack| ack.to_string())
+    crate::sys::netlink::answer(answer).unwrap_or_else(|| "<answer>".to_owned())
 }

@@ -27,8 +27,8 @@ use crate::plan::{Bulk, Probe, Spawn, Step, Undo};
 use crate::report::event::Event;
 use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
-use crate::sys::process::Processes;
 use crate::sys::flags::CloneFlags;
+use crate::sys::process::Processes;
 use crate::sys::{Slot, Syscall};
 
 use super::link::{Link, Message};
@@ -223,7 +223,8 @@ impl<K: Processes + 'static> Engine<K> {
 
     pub(super) fn take(&mut self, slot: &Slot) -> Flow<OwnedFd> {
         loop {
-            if let Some(fd) = self.children.last_mut().and_then(|child| child.handed.remove(slot.0.as_ref())) {
+            if let Some(fd) = self.children.last_mut().and_then(|child| child.handed.remove(slot.0.as_ref()))
+            {
                 return Ok(fd);
             }
             self.hear_child_or_fail()?;
@@ -351,7 +352,9 @@ impl Child {
 
     /// The execve that the child entered, as a finished call: its success is concluded, not seen.
     pub(super) fn executed(&mut self) -> Option<Event> {
-        let Some(Event::Entered { step, actor, pid, syscall, text }) = self.entered.take() else { return None };
+        let Some(Event::Entered { step, actor, pid, syscall, text }) = self.entered.take() else {
+            return None;
+        };
         Some(Event::Call {
             step,
             actor,

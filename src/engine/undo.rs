@@ -23,7 +23,8 @@ impl<K: Processes + 'static> Engine<K> {
         }
         if self.journal.is_none() && self.kernel.is_real() {
             let name = self.journal_name.clone().unwrap_or_else(|| format!("command-{}", self.pid));
-            self.journal = Some(Journal::claim(&self.state, &name, None).map_err(|error| Stop::Failed(None, error))?);
+            self.journal =
+                Some(Journal::claim(&self.state, &name, None).map_err(|error| Stop::Failed(None, error))?);
         }
         if let Some(journal) = &mut self.journal {
             journal.record(id, &undo).map_err(|error| Stop::Failed(Some(id.to_owned()), error))?;

@@ -181,9 +181,11 @@ impl<K: Processes + 'static> Engine<K> {
         wanted.extend(link.map(|fd| (Woken::Message, fd, PollFlags::POLLIN)));
         wanted.extend(signals.map(|fd| (Woken::Signal, fd, PollFlags::POLLIN)));
         if let Some(session) = session {
-            wanted.extend(session.wants().map(|(input, fd, flags)| {
-                (if input { Woken::Input } else { Woken::Output }, fd, flags)
-            }));
+            wanted.extend(
+                session
+                    .wants()
+                    .map(|(input, fd, flags)| (if input { Woken::Input } else { Woken::Output }, fd, flags)),
+            );
         }
         wanted.push((Woken::Ended, pidfd.as_raw_fd(), PollFlags::POLLIN));
         let mut fds: Vec<PollFd<'_>> =
@@ -238,7 +240,9 @@ impl<K: Processes + 'static> Engine<K> {
     /// PID 1's duty: collect the ends of processes whose parents have died.
     fn reap_orphans(&self, index: usize) {
         let own = self.children.get(index).map(|child| child.pid);
-        while let Ok(status) = waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT) {
+        while let Ok(status) =
+            waitid(Id::All, WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT)
+        {
             match status.pid() {
                 Some(pid) if Some(pid.as_raw()) != own => {
                     let _ = waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG);
@@ -277,7 +281,8 @@ impl<K: Processes + 'static> Engine<K> {
             self.emit(|_| event);
         }
         self.status = Some(code);
-        let text = signal.as_ref().map_or_else(|| format!("exit status {code}"), |name| format!("killed by {name}"));
+        let text =
+            signal.as_ref().map_or_else(|| format!("exit status {code}"), |name| format!("killed by {name}"));
         self.emit(|_| Event::Exit {
             actor: actor.to_owned(),
             pid,

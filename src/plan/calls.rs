@@ -18,7 +18,13 @@ pub mod mount {
 
     /// A new file system of this type.
     pub fn new(fstype: &str, target: impl Into<Text>, flags: MsFlags, data: Option<Text>) -> Syscall {
-        Syscall::Mount { source: Some(fstype.into()), target: target.into(), fstype: Some(fstype.into()), flags, data }
+        Syscall::Mount {
+            source: Some(fstype.into()),
+            target: target.into(),
+            fstype: Some(fstype.into()),
+            flags,
+            data,
+        }
     }
 
     /// The proc file system of the caller's pid namespace.
@@ -52,7 +58,6 @@ pub mod mount {
     pub fn detach(target: impl Into<Text>) -> Syscall {
         Syscall::Umount2 { target: target.into(), flags: MntFlags::MNT_DETACH }
     }
-
 }
 
 /// Opens a path and stores the descriptor.
@@ -194,7 +199,8 @@ pub fn route_socket(slot: &'static str) -> Call {
 
 /// A detached copy of a mount tree.
 pub fn clone_tree(dir: Value, path: impl Into<Text>, slot: Slot) -> Call {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
+    let flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
     let mut call = Call::from(Syscall::OpenTree { dir, path: path.into(), flags });
     call.into = Some(slot);
     call

@@ -190,7 +190,14 @@ impl Plan {
     /// A plan with this title and no steps yet.
     #[must_use]
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), name: None, uses: None, notes: Vec::new(), needs: Vec::new(), steps: Vec::new() }
+        Self {
+            title: title.into(),
+            name: None,
+            uses: None,
+            notes: Vec::new(),
+            needs: Vec::new(),
+            steps: Vec::new(),
+        }
     }
 
     /// How many steps it has, those of children included.

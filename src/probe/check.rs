@@ -5,7 +5,6 @@
 use std::path::Path;
 
 use nix::errno::Errno;
-use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::{Claim, Origin, cgroup, fds, links, mounts, privileges, read};
 use crate::sys::flags::{CapSet, CloneFlags};

@@ -157,7 +157,8 @@ pub fn user_of(state: &Path, image: &str) -> Option<String> {
     let entries = std::fs::read_dir(folder(state)).ok()?;
     let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
     names.filter(|name| is_alive(state, name)).find(|name| {
-        let line = File::open(folder(state).join(name)).ok().and_then(|file| BufReader::new(file).lines().next());
+        let line =
+            File::open(folder(state).join(name)).ok().and_then(|file| BufReader::new(file).lines().next());
         let head = line.and_then(|line| serde_json::from_str::<Head>(&line.ok()?).ok());
         head.is_some_and(|head| head.uses.as_deref() == Some(image))
     })
@@ -231,7 +232,9 @@ mod tests {
         let mut journal = Journal::claim(state.path(), "box", None).unwrap();
         let undo = vec![Undo::Bulk(Bulk::RemoveTree { path: "/nowhere".into() })];
         journal.record("1", &undo).unwrap();
-        assert!(Journal::claim(state.path(), "box", None).unwrap_err().to_string().contains("already exists"));
+        assert!(
+            Journal::claim(state.path(), "box", None).unwrap_err().to_string().contains("already exists")
+        );
         assert!(is_alive(state.path(), "box"));
         assert!(dead(state.path()).unwrap().is_empty(), "its lock is held");
 

@@ -23,13 +23,16 @@ pub fn default_directory(is_root: bool) -> Result<PathBuf> {
     if is_root {
         return Ok("/var/lib/cutaway".into());
     }
-    let data = std::env::var_os("XDG_DATA_HOME").filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
+    let data =
+        std::env::var_os("XDG_DATA_HOME").filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
     let home = std::env::var_os("HOME").filter(|dir| Path::new(dir).is_absolute()).map(PathBuf::from);
-    data.or_else(|| home.map(|home| home.join(".local/share"))).map(|dir| dir.join("cutaway")).ok_or_else(|| {
-        Error::new("no place for the state directory")
-            .rule("neither XDG_DATA_HOME nor HOME names an absolute directory")
-            .remedy("name one with --state DIR")
-    })
+    data.or_else(|| home.map(|home| home.join(".local/share"))).map(|dir| dir.join("cutaway")).ok_or_else(
+        || {
+            Error::new("no place for the state directory")
+                .rule("neither XDG_DATA_HOME nor HOME names an absolute directory")
+                .remedy("name one with --state DIR")
+        },
+    )
 }
 
 /// The directory of one container.

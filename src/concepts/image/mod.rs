@@ -44,7 +44,8 @@ enum Verb {
 }
 
 fn command() -> clap::Command {
-    ImageArgs::augment_args(clap::Command::new("image").about("Load, list and remove images")).arg_required_else_help(true)
+    ImageArgs::augment_args(clap::Command::new("image").about("Load, list and remove images"))
+        .arg_required_else_help(true)
 }
 
 fn image(matches: &ArgMatches, context: &Context) -> Result<Stage> {

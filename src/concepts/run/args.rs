@@ -162,7 +162,10 @@ mod tests {
             assert_eq!(args.words_of_command(), ["ls", "-l"], "{line:?}");
         }
         let only = parse(&["run", "--", "ls", "--", "x"]);
-        assert_eq!((only.image(), only.words_of_command()), (None, vec!["ls".into(), "--".into(), "x".into()]));
+        assert_eq!(
+            (only.image(), only.words_of_command()),
+            (None, vec!["ls".into(), "--".into(), "x".into()])
+        );
         let rootfs = parse(&["run", "--rootfs", "/r", "sh", "-c", "true"]);
         assert_eq!((rootfs.image(), rootfs.words_of_command().len()), (None, 3));
     }

@@ -12,8 +12,10 @@ use super::terminal;
 
 /// The namespaces that are made together with the child.
 pub fn namespaces(run: &Settled) -> CloneFlags {
-    let mut flags =
-        CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWUTS | CloneFlags::CLONE_NEWIPC;
+    let mut flags = CloneFlags::CLONE_NEWNS
+        | CloneFlags::CLONE_NEWPID
+        | CloneFlags::CLONE_NEWUTS
+        | CloneFlags::CLONE_NEWIPC;
     if run.network != Network::Host {
         flags |= CloneFlags::CLONE_NEWNET;
     }
@@ -144,7 +146,9 @@ pub fn as_init(run: &Settled, workload: Vec<Step>) -> Vec<Step> {
     const WORKLOAD: Slot = Slot::new("workload pid");
     let mut tied = vec![
         Step::say("Die when init dies")
-            .why("PID 1 takes the whole pid namespace with it anyway; this is for the moment before the exec.")
+            .why(
+                "PID 1 takes the whole pid namespace with it anyway; this is for the moment before the exec.",
+            )
             .call(calls::die_with_parent()),
     ];
     tied.extend(workload);

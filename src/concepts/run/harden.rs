@@ -59,9 +59,8 @@ fn mask(run: &Settled) -> Step {
 fn protect() -> Step {
     let present = READ_ONLY.iter().copied().filter(|path| Path::new(path).exists());
     let flags = mount::HARMLESS | MsFlags::MS_RDONLY;
-    let bind = |path: &'static str| {
-        [mount::bind(path, path, MsFlags::MS_REC), mount::remount_bind(path, flags)]
-    };
+    let bind =
+        |path: &'static str| [mount::bind(path, path, MsFlags::MS_REC), mount::remount_bind(path, flags)];
     Step::say("Write-protect what would change the host")
         .why(
             "Most of /proc/sys is not part of any namespace. Each path is bound to itself, which makes it a \

@@ -105,7 +105,8 @@ impl Groups {
             steps.push(make_v2(path, all));
         }
         if steps.is_empty() {
-            let why = if self.missing.is_empty() { "no limit is set".to_owned() } else { self.missing.join("; ") };
+            let why =
+                if self.missing.is_empty() { "no limit is set".to_owned() } else { self.missing.join("; ") };
             steps.push(
                 Step::say("Make groups for the limits")
                     .why("Without a group of its own the container shares the caller's limits.")
@@ -165,7 +166,8 @@ impl Groups {
         if self.v1.is_empty() {
             return step.skip("the container has no group of its own");
         }
-        let mut all: Vec<Call> = vec![mount::tmpfs("/sys/fs/cgroup", mount::HARMLESS, "mode=0755,size=64k").into()];
+        let mut all: Vec<Call> =
+            vec![mount::tmpfs("/sys/fs/cgroup", mount::HARMLESS, "mode=0755,size=64k").into()];
         for (wanted, _) in &self.v1 {
             let at = format!("/sys/fs/cgroup/{}", wanted.controller);
             all.push(calls::mkdir(at.as_str(), 0o755).into());

@@ -128,7 +128,8 @@ fn workload(run: &Settled) -> Vec<Step> {
 }
 
 fn exec(run: &Settled) -> Step {
-    let call = |path: &Text| Syscall::Execve { path: path.clone(), argv: run.argv.clone(), envp: run.env.clone() };
+    let call =
+        |path: &Text| Syscall::Execve { path: path.clone(), argv: run.argv.clone(), envp: run.env.clone() };
     Step::say("Become the command")
         .why(
             "The process stays the same: its pid, its namespaces, its limits. Only the program in it is \

@@ -78,11 +78,7 @@ pub fn leave_host() -> Step {
              closed, no path leads to them any more: there is nothing to escape to.",
         )
         .chapter("6")
-        .calls([
-            Call::from(mount::detach(".")),
-            calls::close(HOST_ROOT),
-            calls::chdir("/").into(),
-        ])
+        .calls([Call::from(mount::detach(".")), calls::close(HOST_ROOT), calls::chdir("/").into()])
         .look_at([Probe::Mounts])
 }
 
@@ -195,4 +191,3 @@ fn escape(path: &Text) -> Text {
         None => path.clone(),
     }
 }
-

@@ -12,17 +12,17 @@ use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::image::config::Config;
 use crate::image::demo;
+use crate::image::merged::MergedView;
 use crate::image::merged::command::{self, Command};
 use crate::image::merged::user::{self, User};
-use crate::image::merged::MergedView;
 use crate::image::reference::Reference;
 use crate::image::source::Image;
 use crate::image::store::Store;
 use crate::plan::{Bulk, Plan, Step};
 use crate::probe::Place;
 use crate::state;
-use crate::sys::flags::CapSet;
 use crate::sys::Text;
+use crate::sys::flags::CapSet;
 
 use super::args::{Network, RunArgs};
 use super::root::Overlay;
@@ -194,7 +194,8 @@ fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
     };
     let is_demo = reference.is_none()
         || matches!(&reference, Some(Reference::Name(name)) if name.familiar() == demo::NAME);
-    let title = args.image().map_or_else(|| demo::NAME.to_owned(), |typed| typed.to_string_lossy().into_owned());
+    let title =
+        args.image().map_or_else(|| demo::NAME.to_owned(), |typed| typed.to_string_lossy().into_owned());
     let image = match image {
         // Only an explanation gets here before the demo image was built.
         Err(_) if is_demo && context.explain => {
@@ -208,7 +209,8 @@ fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
         let unknown = Some(image.layers.len());
         return Ok(Picture { title, config: image.config, layers: Vec::new(), unknown, uses: None });
     }
-    let layers = image.layers.iter().rev().map(|layer| store.layer_dir(&layer.diff_id)).collect();
+    let mut layers = store.layer_dirs(&image);
+    layers.reverse();
     let uses = Some(image.digest().to_string());
     Ok(Picture { title, config: image.config, layers, unknown: None, uses })
 }
@@ -294,12 +296,14 @@ fn notes(rootless: bool, uid: u32, overlay: &Overlay) -> Vec<String> {
     let who = if rootless {
         format!("rootless: you are user {uid}; a user namespace makes you root inside, and only there")
     } else {
-        "as root: no user namespace, so user 0 inside is user 0 of the host, with fewer capabilities".to_owned()
+        "as root: no user namespace, so user 0 inside is user 0 of the host, with fewer capabilities"
+            .to_owned()
     };
     let how = match overlay {
         Overlay::Mount => "layers: they fit in one page, so mount(2) takes them all at once".to_owned(),
         Overlay::Fsopen => {
-            "layers: too long for mount(2), which takes one page of options; fsconfig(2) takes one at a time".to_owned()
+            "layers: too long for mount(2), which takes one page of options; fsconfig(2) takes one at a time"
+                .to_owned()
         }
     };
     vec![who, how]
@@ -345,13 +349,18 @@ fn settle_workdir(args: &RunArgs, picture: &Picture, view: &MergedView) -> Resul
     let own = Some(picture.config.working_dir.as_str()).filter(|dir| !dir.is_empty());
     let dir = args.workdir.as_deref().or(own).unwrap_or("/");
     if !dir.starts_with('/') {
-        return Err(Error::new(format!("working directory {dir} is refused")).rule("it must be an absolute path"));
+        return Err(
+            Error::new(format!("working directory {dir} is refused")).rule("it must be an absolute path")
+        );
     }
     let path = Path::new(dir);
     if picture.unknown.is_some() {
         return Ok((path.into(), Vec::new()));
     }
-    let mounted = args.volumes.iter().any(|volume| volume.as_bytes().windows(dir.len()).any(|part| part == dir.as_bytes()))
+    let mounted = args
+        .volumes
+        .iter()
+        .any(|volume| volume.as_bytes().windows(dir.len()).any(|part| part == dir.as_bytes()))
         || args.tmpfs.iter().any(|tmpfs| path.starts_with(tmpfs.split(':').next().unwrap_or_default()))
         || ["/proc", "/sys", "/dev"].iter().any(|kernel| path.starts_with(kernel));
     match view.lookup(path)? {
@@ -406,7 +415,11 @@ fn settle_programs(
     let cwd = workdir.known_path().unwrap_or_else(|| "/".into());
     let path = environment::value(env, "PATH").unwrap_or_default();
     if picture.unknown.is_some() {
-        let shown = if name.as_bytes().contains(&b'/') { Text::from(name.as_os_str()) } else { format!("<{} in PATH>", name.display()).into() };
+        let shown = if name.as_bytes().contains(&b'/') {
+            Text::from(name.as_os_str())
+        } else {
+            format!("<{} in PATH>", name.display()).into()
+        };
         return Ok(vec![shown]);
     }
     match command::find(&name, OsStr::from_bytes(&path), &cwd, view)? {
@@ -416,17 +429,21 @@ fn settle_programs(
             Ok(folders.map(|folder| folder.join(&name).into()).collect())
         }
         _ if shadowed => Ok(vec![cwd.join(&name).into()]),
-        Command::NotFound => Err(Error::new(format!("command {} does not exist in the container", name.display()))
-            .rule(if name.as_bytes().contains(&b'/') {
-                "there is no file of that path".to_owned()
-            } else {
-                format!("no directory of PATH has it ({})", String::from_utf8_lossy(&path))
-            })
-            .remedy("the image holds its own programs; the host's are not in there")
-            .exit(exit::NOT_FOUND)),
-        Command::NotExecutable(path) => Err(Error::new(format!("command {} cannot be executed", path.display()))
-            .rule("it is a directory, or no execute permission is set")
-            .exit(exit::CANNOT_EXECUTE)),
+        Command::NotFound => {
+            Err(Error::new(format!("command {} does not exist in the container", name.display()))
+                .rule(if name.as_bytes().contains(&b'/') {
+                    "there is no file of that path".to_owned()
+                } else {
+                    format!("no directory of PATH has it ({})", String::from_utf8_lossy(&path))
+                })
+                .remedy("the image holds its own programs; the host's are not in there")
+                .exit(exit::NOT_FOUND))
+        }
+        Command::NotExecutable(path) => {
+            Err(Error::new(format!("command {} cannot be executed", path.display()))
+                .rule("it is a directory, or no execute permission is set")
+                .exit(exit::CANNOT_EXECUTE))
+        }
     }
 }
 
@@ -441,7 +458,12 @@ fn check_terminal(args: &RunArgs) -> Result<()> {
 }
 
 /// A limit that was asked for and that nobody would keep is a lie.
-fn refuse_impossible_limits(limits: &Limits, args: &RunArgs, context: &Context, rootless: bool) -> Result<()> {
+fn refuse_impossible_limits(
+    limits: &Limits,
+    args: &RunArgs,
+    context: &Context,
+    rootless: bool,
+) -> Result<()> {
     let asked = [
         (limits.memory.is_some(), "memory", "--memory"),
         (limits.cpu_quota.is_some(), "cpu", "--cpus"),
@@ -458,7 +480,10 @@ fn refuse_impossible_limits(limits: &Limits, args: &RunArgs, context: &Context, 
             } else {
                 "mount the controller's tree, or leave the limit out"
             };
-            return Err(Error::new(format!("{flag} cannot be kept here")).rule(why).remedy(remedy).chapter("22"));
+            return Err(Error::new(format!("{flag} cannot be kept here"))
+                .rule(why)
+                .remedy(remedy)
+                .chapter("22"));
         }
     }
     Ok(())

@@ -59,7 +59,9 @@ fn console() -> Step {
 
 fn hand_over() -> Step {
     Step::say("Hand the master side to cutaway on the host")
-        .why("An open descriptor travels over the socket; the kernel installs a copy of it on the other side.")
+        .why(
+            "An open descriptor travels over the socket; the kernel installs a copy of it on the other side.",
+        )
         .gate(Gate::Hand(MASTER))
 }
 

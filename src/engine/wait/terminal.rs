@@ -35,13 +35,8 @@ impl Session {
     /// Sets the person's terminal to raw mode and gives the workload's its size.
     pub fn begin(master: OwnedFd) -> Result<Self> {
         let before = if isatty(stdin()) { tcgetattr(stdin()).ok() } else { None };
-        let mut session = Self {
-            master,
-            before,
-            typed: VecDeque::new(),
-            input_open: true,
-            output_open: true,
-        };
+        let mut session =
+            Self { master, before, typed: VecDeque::new(), input_open: true, output_open: true };
         rustix::io::ioctl_fionbio(&session.master, true)
             .map_err(|errno| Error::io("could not prepare the terminal", &errno.into()))?;
         session.resize();
@@ -69,8 +64,11 @@ impl Session {
             flags |= PollFlags::POLLOUT;
         }
         let output = self.output_open.then(|| (false, self.master.as_raw_fd(), flags));
-        let input = (self.input_open && self.output_open && self.typed.len() < 65536)
-            .then_some((true, 0, PollFlags::POLLIN));
+        let input = (self.input_open && self.output_open && self.typed.len() < 65536).then_some((
+            true,
+            0,
+            PollFlags::POLLIN,
+        ));
         output.into_iter().chain(input)
     }
 

@@ -62,7 +62,9 @@ pub fn settle(args: &RunArgs, config: &Config, user: &User, hostname: &str) -> R
 /// The value of a variable.
 pub fn value(env: &[Text], key: &str) -> Option<Vec<u8>> {
     let wanted = format!("{key}=");
-    env.iter().filter_map(Text::known).find_map(|entry| entry.strip_prefix(wanted.as_bytes()).map(<[u8]>::to_vec))
+    env.iter()
+        .filter_map(Text::known)
+        .find_map(|entry| entry.strip_prefix(wanted.as_bytes()).map(<[u8]>::to_vec))
 }
 
 /// `KEY=VALUE` sets, `KEY` alone passes on the caller's value, or unsets it where the caller has none.

@@ -56,7 +56,12 @@ fn memory(text: &str) -> Result<u64> {
     if !number.is_finite() || number < 0.0 {
         return Err(refuse("--memory", text, RULE));
     }
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "checked above; a limit is not exact to the byte beyond 2^53")]
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "checked above; a limit is not exact to the byte beyond 2^53"
+    )]
     let bytes = (number * factor as f64) as u64;
     if bytes > 0 && bytes < 6 << 20 {
         return Err(refuse("--memory", text, "less than 6m does not let a program start"));
@@ -66,7 +71,8 @@ fn memory(text: &str) -> Result<u64> {
 
 /// `0.5`: processors, as a quota of each period.
 fn quota(text: &str) -> Result<u64> {
-    let number: f64 = text.parse().map_err(|_| refuse("--cpus", text, "a number of processors is wanted, such as 0.5"))?;
+    let number: f64 =
+        text.parse().map_err(|_| refuse("--cpus", text, "a number of processors is wanted, such as 0.5"))?;
     if !number.is_finite() || !(0.0..=8192.0).contains(&number) {
         return Err(refuse("--cpus", text, "a number of processors is wanted, such as 0.5"));
     }
@@ -84,7 +90,9 @@ mod tests {
 
     #[test]
     fn sizes_mean_what_they_mean_to_docker() {
-        for (text, bytes) in [("64m", 64 << 20), ("1.5g", 3 << 29), ("10000000", 10_000_000), ("64MiB", 64 << 20), ("0", 0)] {
+        for (text, bytes) in
+            [("64m", 64 << 20), ("1.5g", 3 << 29), ("10000000", 10_000_000), ("64MiB", 64 << 20), ("0", 0)]
+        {
             assert_eq!(memory(text).unwrap(), bytes, "{text}");
         }
         for bad in ["", "m", "-1m", "64x", "nan", "1k", "6 m"] {

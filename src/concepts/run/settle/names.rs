@@ -30,7 +30,9 @@ fn check(name: &str) -> Result<()> {
     let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
     let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
     if !first || !rest {
-        return refuse("a name begins with a letter or digit and goes on with letters, digits, `_`, `.`, `-`".into());
+        return refuse(
+            "a name begins with a letter or digit and goes on with letters, digits, `_`, `.`, `-`".into(),
+        );
     }
     Ok(())
 }
@@ -38,15 +40,17 @@ fn check(name: &str) -> Result<()> {
 /// Twelve hexadecimal digits, as Docker shortens its ids.
 fn random() -> Result<String> {
     let mut bytes = [0_u8; 6];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())
-        .map_err(|errno| Error::io("no random numbers for a name", &errno.into()).remedy("give one with --name"))?;
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()).map_err(|errno| {
+        Error::io("no random numbers for a name", &errno.into()).remedy("give one with --name")
+    })?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The host name: the one given, or the container's name.
 pub fn host(args: &RunArgs, name: &str) -> Result<String> {
     let Some(host) = &args.hostname else { return Ok(name.to_owned()) };
-    let refuse = |rule: String| Err(Error::new(format!("the host name {host:?} is refused")).rule(rule).exit(2));
+    let refuse =
+        |rule: String| Err(Error::new(format!("the host name {host:?} is refused")).rule(rule).exit(2));
     if host.len() > LONGEST_HOSTNAME {
         return refuse(format!("it has {} bytes; the kernel keeps at most {LONGEST_HOSTNAME}", host.len()));
     }

@@ -9,8 +9,8 @@ use crate::concepts::run::volumes::{Place, Tmpfs, Volume};
 use crate::error::{Error, Result};
 use crate::image::merged::MergedView;
 use crate::plan::calls::mount::HARMLESS;
-use crate::sys::flags::MsFlags;
 use crate::sys::Text;
+use crate::sys::flags::MsFlags;
 
 /// The volumes of the command line.
 pub fn settle(args: &RunArgs, view: &MergedView, unknown: bool) -> Result<Vec<Volume>> {
@@ -31,7 +31,10 @@ fn volume(typed: &OsString, view: &MergedView, unknown: bool) -> Result<Volume> 
         Some(&b"ro") => true,
         Some(&b"rw") => false,
         Some(other) => {
-            return Err(refuse(typed, format!("the option {:?} is not known", String::from_utf8_lossy(other))));
+            return Err(refuse(
+                typed,
+                format!("the option {:?} is not known", String::from_utf8_lossy(other)),
+            ));
         }
     };
     if parts.len() < 2 || parts.len() > 3 {
@@ -40,7 +43,10 @@ fn volume(typed: &OsString, view: &MergedView, unknown: bool) -> Result<Volume> 
     parts.truncate(2);
     let (source, target) = (Path::new(OsStr::from_bytes(parts[0])), Path::new(OsStr::from_bytes(parts[1])));
     if source.as_os_str().is_empty() || !source.to_string_lossy().contains('/') && source != Path::new(".") {
-        return Err(refuse(typed, "the source must be a path of the host; volumes with names do not exist here"));
+        return Err(refuse(
+            typed,
+            "the source must be a path of the host; volumes with names do not exist here",
+        ));
     }
     let target = check_target(typed, target)?;
     let real = source.canonicalize().map_err(|cause| {
@@ -67,7 +73,10 @@ fn check_target(typed: &OsStr, target: &Path) -> Result<PathBuf> {
         return Err(refuse(typed, "the target cannot be the root itself"));
     }
     if ["/proc", "/sys"].iter().any(|kernel| clean.starts_with(kernel)) {
-        return Err(refuse(typed, "a volume cannot lie in /proc or /sys: it would hide what is protected there"));
+        return Err(refuse(
+            typed,
+            "a volume cannot lie in /proc or /sys: it would hide what is protected there",
+        ));
     }
     Ok(clean)
 }
@@ -110,7 +119,10 @@ fn mount_flags(path: &Path) -> MsFlags {
         (Vfs::NODIRATIME, MsFlags::MS_NODIRATIME),
         (Vfs::RELATIME, MsFlags::MS_RELATIME),
     ];
-    table.into_iter().filter(|(vfs, _)| stat.f_flag.contains(*vfs)).fold(MsFlags::empty(), |all, (_, flag)| all | flag)
+    table
+        .into_iter()
+        .filter(|(vfs, _)| stat.f_flag.contains(*vfs))
+        .fold(MsFlags::empty(), |all, (_, flag)| all | flag)
 }
 
 /// The `--tmpfs` options of the command line.
@@ -129,7 +141,10 @@ fn tmpfs(typed: &str, view: &MergedView, unknown: bool) -> Result<Tmpfs> {
             "ro" => flags |= MsFlags::MS_RDONLY,
             "exec" => flags -= MsFlags::MS_NOEXEC,
             "suid" => flags -= MsFlags::MS_NOSUID,
-            _ if ["size=", "mode=", "uid=", "gid=", "nr_inodes="].iter().any(|known| option.starts_with(known)) => {
+            _ if ["size=", "mode=", "uid=", "gid=", "nr_inodes="]
+                .iter()
+                .any(|known| option.starts_with(known)) =>
+            {
                 if option.starts_with("mode=") {
                     options.retain(|known| !known.starts_with("mode="));
                 }
