@@ -187,7 +187,7 @@ static void child(const char *dir, const char *stage, const char *layers, const 
 	/* Should the parent be dead already, the signal never comes; then its end of the socket is closed. No waiting. */
 	must(prctl(PR_SET_PDEATHSIG, SIGKILL));
 	char nothing;
-	if (recv(parent, &nothing, 1, MSG_DONTWAIT) == 0)
+	if (recv(parent, &nothing, 1, MSG_DONTWAIT | MSG_PEEK) == 0)
 		_exit(125);
 
 	if (!unified) {
