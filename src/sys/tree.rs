@@ -18,7 +18,9 @@ use std::path::Path;
 use rustix::fs::{
     self, AtFlags, FileType, Gid, Mode, OFlags, RawDir, StatxFlags, Timestamps, Uid, XattrFlags,
 };
-use rustix::io::Errno;
+
+/// The kernel's answer to a call that failed, for those who tell one from another.
+pub use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 

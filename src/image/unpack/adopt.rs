@@ -10,10 +10,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
 use crate::error::{Error, Result};
-use crate::sys::tree::{About, Called, Tally};
+use crate::sys::tree::{About, Called, Errno, Tally};
 
 /// Gives the `implicit` directories of the unpacked layer `layer` the owner, mode and time of what they cover in
 /// `lower`, the layers below it, topmost first. Returns those that cover something else than a directory, such

@@ -15,11 +15,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use rustix::io::Errno;
-
 use super::Fault;
 use super::names::{self, Meaning};
-use crate::sys::tree::{Tally, remove_below};
+use crate::sys::tree::{Errno, Tally, remove_below};
 
 /// How many directories are kept open. Archives are written directory by directory, so a few are enough.
 const SLOTS: usize = 48;

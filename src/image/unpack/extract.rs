@@ -15,15 +15,13 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::io::Errno;
-
 use super::archive::{Archive, Entry, Kind};
 use super::directories::{Attributes, Directories, IMPLICIT_MODE, Id};
 use super::keep::{self, Birth, Keeper};
 use super::names::{self, Meaning};
 use super::sparse::Map;
 use super::{Counts, Fault, Options, Unpacked, path_of};
-use crate::sys::tree::{Called, Failed, Node, Tally};
+use crate::sys::tree::{Called, Errno, Failed, Node, Tally};
 
 /// How many bytes of the archive are read between two calls of the progress function.
 const PROGRESS_EVERY: u64 = 1 << 20;
@@ -325,6 +323,9 @@ impl<'o> Extractor<'o> {
         if linked.is_err_and(|failed| failed.errno == Errno::EXIST) {
             self.directories.remove(parent, base, &mut self.keep.counts.tally)?;
             self.keep.counts.replaced += 1;
+            if self.directories.get(from).gone {
+                return Err(missing());
+            }
             linked = link(self)?;
         }
         match linked {

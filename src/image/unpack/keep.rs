@@ -6,10 +6,8 @@
 
 use std::os::fd::BorrowedFd;
 
-use rustix::io::Errno;
-
 use super::{Counts, Fault, Options};
-use crate::sys::tree::{Called, Tally};
+use crate::sys::tree::{Called, Errno, Tally};
 
 /// Attributes by which overlayfs, in the kernel or in user space, remembers whiteouts, redirects and more. In an
 /// archive they would act as what the image format does not have; podman 5.8 honours them.

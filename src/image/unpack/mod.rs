@@ -28,14 +28,12 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
 pub use adopt::adopt;
 pub use counts::{Counts, Noted};
 pub use names::shown;
 
 use crate::error::{Error, Result};
-use crate::sys::tree::Failed;
+use crate::sys::tree::{Errno, Failed};
 use archive::{Archive, Entry, Unreadable};
 use extract::Extractor;
 use stream::Short;
@@ -200,7 +198,7 @@ impl Fault {
             b"" => format!("cannot read the layer's archive at byte {place}"),
             name => format!("cannot unpack entry `{}` of the layer (at byte {place})", shown(name)),
         };
-        let (_, base) = names::split(entry.name.trim_ascii_end());
+        let base = entry.name.rsplit(|&byte| byte == b'/').find(|part| !part.is_empty()).unwrap_or_default();
         self.error(what, base, into)
     }
 
