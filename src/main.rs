@@ -6,20 +6,23 @@ use std::process::ExitCode;
 use cutaway::cli::{self, Global};
 use cutaway::concepts::{self, Concept, Context, Stage};
 use cutaway::engine::{self, Outcome, Setup};
-use cutaway::error::{Error, Result};
+use cutaway::error::{Error, Result, exit};
 use cutaway::plan::Plan;
 use cutaway::report::{Observer, explain, failure};
 use cutaway::sys::{Linux, process};
 
 fn main() -> ExitCode {
     process::default_sigpipe();
-    let matches = cli::command().get_matches();
+    let matches = match cli::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
     let global = Global::from(&matches).unwrap_or_else(|error| error.exit());
     let found = matches.subcommand().and_then(|(name, matches)| {
         concepts::ALL.iter().find(|concept| concept.name == name).map(|concept| (concept, matches))
     });
     // clap requires a subcommand and knows no others than these.
-    let Some((concept, matches)) = found else { return ExitCode::from(cutaway::error::exit::USAGE) };
+    let Some((concept, matches)) = found else { return ExitCode::from(exit::USAGE) };
     match run(concept, matches, &global) {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
@@ -27,6 +30,19 @@ fn main() -> ExitCode {
             ExitCode::from(error.parts().exit.unwrap_or(concept.failure))
         }
     }
+}
+
+/// Prints help, or what is wrong with the command line. For a command whose exit codes are its workload's, a
+/// wrong command line is cutaway's own failure.
+fn usage(error: &clap::Error) -> ExitCode {
+    // Nothing can be done where help cannot be printed.
+    let _ = error.print();
+    if error.exit_code() == 0 {
+        return ExitCode::SUCCESS;
+    }
+    let named = |concept: &&Concept| std::env::args_os().skip(1).any(|word| word == concept.name);
+    let own = concepts::ALL.iter().filter(|concept| concept.failure == exit::CUTAWAY).find(named);
+    ExitCode::from(own.map_or(exit::USAGE, |concept| concept.failure))
 }
 
 /// Runs the stages of a command, one after the other, until one fails.

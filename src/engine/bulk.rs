@@ -2,13 +2,16 @@
 //! were measured while it was done.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::Read;
 use std::os::fd::RawFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::image::reference::{Name, Reference};
-use crate::image::store::{LayerReport, Progress, Store, unpack_as_user};
+use crate::image::store::{LayerReport, Progress, Store, unpack_as_user, unpack_within};
+use crate::image::unpack::Limits;
 use crate::image::{demo, source, unpack};
 use crate::plan::Bulk;
 use crate::report::event::Event;
@@ -72,6 +75,7 @@ fn what(work: &Bulk) -> &'static str {
         Bulk::RemoveTree { .. } => "remove tree",
         Bulk::EmptyGroup { .. } => "empty cgroup",
         Bulk::KillProcess { .. } => "kill process",
+        Bulk::RestoreTerminal { .. } => "restore terminal",
         Bulk::LoadImage { .. } => "load image",
         Bulk::BuildDemo { .. } => "build demo image",
         Bulk::UnpackImage { .. } => "unpack image",
@@ -86,7 +90,13 @@ fn perform(work: &Bulk, signals: Option<RawFd>) -> Result<Summary> {
         Bulk::RemoveTree { path } => remove_tree(path),
         Bulk::EmptyGroup { path } => empty_group(path),
         Bulk::KillProcess { pid, started } => kill_process(*pid, *started),
-        Bulk::LoadImage { source, name, state } => load(source, name.as_deref(), state, &watch),
+        Bulk::LoadImage { source, name, limits, state } => {
+            load(source, name.as_deref(), limits, state, &watch)
+        }
+        Bulk::RestoreTerminal { path, settings } => {
+            settings.restore(path);
+            Ok(Summary { subject: path.display().to_string(), ..Summary::default() })
+        }
         Bulk::BuildDemo { state } => build_demo(state, &watch),
         Bulk::UnpackImage { name, state } => unpack_image(name, state, &watch),
         Bulk::RemoveImage { name, state } => remove_image(name, state),
@@ -159,12 +169,13 @@ fn kill(pid: i32, summary: &mut Summary) {
     }
 }
 
-fn load(typed: &std::ffi::OsStr, name: Option<&str>, state: &Path, watch: &Watch) -> Result<Summary> {
+fn load(typed: &OsStr, name: Option<&str>, limits: &Limits, state: &Path, watch: &Watch) -> Result<Summary> {
     let Reference::Path(path) = Reference::parse(typed)? else {
         return Err(Error::new(format!("cannot load {}", typed.display())).rule("it is not a path"));
     };
     let image = source::open(&path, &source::Options::default())?;
-    let report = Store::open(state).load(&image, name, &unpack_as_user, watch)?;
+    let unpack = |reader: &mut dyn Read, into: &Path, lowest| unpack_within(limits, reader, into, lowest);
+    let report = Store::open(state).load(&image, name, &unpack, watch)?;
     let mut summary = of_layers(&report.layers);
     summary.subject = report.name.unwrap_or_else(|| report.digest.to_string());
     Ok(summary)

@@ -28,6 +28,7 @@ use crate::plan::{Action, Call, Gate, Plan, Probe, Step, Undo, number};
 use crate::probe::Origin;
 use crate::report::Observer;
 use crate::report::event::{Event, VERSION, When};
+use crate::report::explain::gate_text;
 use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
 use crate::sys::flags::Signal;
@@ -371,13 +372,7 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     fn gate(&mut self, id: &str, gate: &Gate) -> Flow {
-        let text = match gate {
-            Gate::Open(name) => format!("opened: {name}"),
-            Gate::Pass(name) => format!("passed: {name}"),
-            Gate::Hand(slot) => format!("handed over: {}", slot.0),
-            Gate::Take(slot) => format!("taken: {}", slot.0),
-            Gate::ParentLives => "the parent is alive".to_owned(),
-        };
+        let text = gate_text(gate, self.actor);
         match gate {
             Gate::Open(name) => self.open_gate(name)?,
             Gate::Pass(name) => self.pass_gate(name)?,
@@ -519,7 +514,7 @@ fn call_error(syscall: &Syscall, errno: Errno) -> Error {
     let entry = manual::entry(syscall.name());
     let what =
         entry.map_or_else(|| "a system call failed".to_owned(), |entry| format!("{} failed", entry.page));
-    let mut error = Error::new(what).call(format!("{syscall} = -1 {errno:?}"), errno as i32);
+    let mut error = Error::new(what).call(format!("{syscall} = -1 {}", manual::errno(errno)), errno as i32);
     let Some(hint) = manual::hint(syscall, errno) else { return error.rule(errno.desc()) };
     error = error.rule(hint.rule);
     if let Some(remedy) = hint.remedy {

@@ -11,7 +11,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::error::{Error, exit};
-use crate::plan::{Call, Wait};
+use crate::plan::{Call, Undo, Wait};
 use crate::report::event::Event;
 use crate::sys::flags::Signal;
 use crate::sys::process::Processes;
@@ -130,7 +130,10 @@ impl<K: Processes + 'static> Engine<K> {
         let pidfd = open_pidfd(pid).map_err(|error| self.failed(id, error))?;
         let master = wait.terminal.as_ref().and_then(|slot| self.terminal_of(slot));
         let mut session = match master {
-            Some(master) => Some(terminal::Session::begin(master).map_err(|error| self.failed(id, error))?),
+            Some(master) => {
+                self.prepare_undo(id, terminal::undo().into_iter().map(Undo::from).collect())?;
+                Some(terminal::Session::begin(master).map_err(|error| self.failed(id, error))?)
+            }
             None => None,
         };
         let flow = self.serve(index, &pidfd, session.as_mut());
@@ -153,10 +156,16 @@ impl<K: Processes + 'static> Engine<K> {
     fn serve(&mut self, index: usize, pidfd: &OwnedFd, mut session: Option<&mut terminal::Session>) -> Flow {
         let mut asked = Asked::default();
         loop {
+            // Until the exec there may be something to tell, and lines need an ordinary terminal.
+            let talks =
+                self.hears_child() && self.children.get(index).is_some_and(|child| child.link.is_some());
+            session.iter_mut().for_each(|session| session.set_raw(!talks));
             for woken in self.sleep(index, pidfd, session.as_deref()) {
                 match woken {
                     Woken::Message => {
-                        self.hear_child(index)?;
+                        if !self.hear_child(index)? {
+                            self.tell_exec(index);
+                        }
                     }
                     Woken::Signal => self.pass_on(index, &mut asked, session.as_deref_mut()),
                     Woken::Output => session.iter_mut().for_each(|session| session.output()),
@@ -171,11 +180,24 @@ impl<K: Processes + 'static> Engine<K> {
         }
     }
 
+    /// When nobody watches, what the child has to say (an error) is read once it has ended: waking up for the
+    /// closing of the socket at exec would only take the processor from the new program.
+    fn hears_child(&self) -> bool {
+        self.watched || self.pace != super::Pace::Quiet
+    }
+
+    /// The child closed its end of the report socket. If it still lives, it is another program now.
+    fn tell_exec(&mut self, index: usize) {
+        let Some(child) = self.children.get_mut(index) else { return };
+        if crate::probe::start_time(child.pid).is_some()
+            && let Some(event) = child.executed()
+        {
+            self.emit(|_| event);
+        }
+    }
+
     fn sleep(&self, index: usize, pidfd: &OwnedFd, session: Option<&terminal::Session>) -> Vec<Woken> {
-        // When nobody watches, what the child has to say (an error) is read once it has ended: waking up
-        // for the closing of the socket at exec would only take the processor from the new program.
-        let silent = !self.watched && self.pace == super::Pace::Quiet;
-        let link = self.children.get(index).filter(|_| !silent).and_then(super::Child::link_raw);
+        let link = self.children.get(index).filter(|_| self.hears_child()).and_then(super::Child::link_raw);
         let signals = self.signals.as_ref().map(Signals::raw);
         let mut wanted: Vec<(Woken, RawFd, PollFlags)> = Vec::with_capacity(5);
         wanted.extend(link.map(|fd| (Woken::Message, fd, PollFlags::POLLIN)));
@@ -204,13 +226,13 @@ impl<K: Processes + 'static> Engine<K> {
     /// PID 1 of a pid namespace is shielded: a signal for which it has no handler is dropped by the kernel
     /// (`pid_namespaces(7)`). Asking a second time therefore ends it with SIGKILL, which is not dropped when it
     /// comes from outside.
-    fn pass_on(&mut self, index: usize, asked: &mut Asked, session: Option<&mut terminal::Session>) {
+    fn pass_on(&mut self, index: usize, asked: &mut Asked, mut session: Option<&mut terminal::Session>) {
         let Some(signal) = self.signals.as_mut().and_then(Signals::next) else { return };
         if signal == Signal::SIGCHLD {
             self.reap_orphans(index);
             return;
         }
-        if let (Signal::SIGWINCH, Some(session)) = (signal, session) {
+        if let (Signal::SIGWINCH, Some(session)) = (signal, session.as_deref_mut()) {
             session.resize();
             return;
         }
@@ -224,6 +246,7 @@ impl<K: Processes + 'static> Engine<K> {
                 send = Signal::SIGKILL;
             }
         }
+        session.iter_mut().for_each(|session| session.set_raw(false));
         let text = match (send == signal, handled) {
             (false, _) => "asked again: the workload gets SIGKILL",
             (true, true) => "passed on to the workload",

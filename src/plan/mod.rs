@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use build::Call;
 pub use undo::Undo;
 
+use crate::image::unpack::Limits;
 pub use crate::probe::{Claim, Probe};
 use crate::sys::{Slot, Syscall};
 
@@ -144,12 +145,22 @@ pub enum Bulk {
         /// Its start time in clock ticks after boot (field 22 of proc_pid_stat(5)), which no later process shares.
         started: u64,
     },
+    /// Put a terminal's settings back.
+    RestoreTerminal {
+        /// The terminal's device.
+        #[serde(with = "crate::sys::value::path")]
+        path: PathBuf,
+        /// Its settings, as tcgetattr(3) gave them.
+        settings: crate::sys::terminal::Settings,
+    },
     /// Copy an image into the store, verify every digest, and unpack its layers.
     LoadImage {
         /// What the user named: a path, a transport and path.
         source: OsString,
         /// The name it gets in the store.
         name: Option<String>,
+        /// How much a layer may hold.
+        limits: Limits,
         /// The state directory.
         #[serde(with = "crate::sys::value::path")]
         state: PathBuf,

@@ -87,10 +87,11 @@ impl Host {
         }
     }
 
-    /// Whether this process may administrate the machine: not by its uid, which says nothing.
+    /// Whether this process may administrate the machine: not by its uid, which says nothing, and not if its
+    /// capabilities hold in a user namespace only.
     #[must_use]
-    pub const fn is_privileged(&self) -> bool {
-        self.capabilities.has(Capability::CAP_SYS_ADMIN)
+    pub fn is_privileged(&self) -> bool {
+        self.capabilities.has(Capability::CAP_SYS_ADMIN) && !in_user_namespace()
     }
 
     /// Whether the kernel is at least this release.

@@ -222,6 +222,9 @@ pub fn bulk_text(bulk: &Bulk) -> String {
         Bulk::KillProcess { pid, .. } => {
             format!("kill process {pid}, if it still is the one that was started")
         }
+        Bulk::RestoreTerminal { path, .. } => {
+            format!("put the settings of the terminal {} back", path.display())
+        }
         Bulk::LoadImage { source, name, .. } => {
             let name = name.as_ref().map(|name| format!(" as {name}")).unwrap_or_default();
             let source = source.display();

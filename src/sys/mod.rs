@@ -14,6 +14,7 @@ pub mod process;
 #[doc(hidden)]
 pub mod samples;
 pub mod syscall;
+pub mod terminal;
 pub mod tree;
 pub mod value;
 

@@ -10,6 +10,7 @@ use crate::error::{Error, Result, exit};
 use crate::image::reference::{Name, Reference};
 use crate::image::source;
 use crate::image::store::{Store, Stored};
+use crate::image::unpack::Limits;
 use crate::plan::{Bulk, Plan, Step};
 use crate::report::style;
 
@@ -32,6 +33,8 @@ enum Verb {
         /// The name that it gets (default: the one it has)
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        #[command(flatten)]
+        limits: LimitArgs,
     },
     /// List the images of the store
     Ls,
@@ -43,6 +46,35 @@ enum Verb {
     },
 }
 
+/// What one layer may hold. Real layers are far below these limits.
+#[derive(Debug, Args)]
+struct LimitArgs {
+    /// Most entries of a layer
+    #[arg(long, value_name = "NUMBER")]
+    max_entries: Option<u64>,
+    /// Most bytes of all files of a layer
+    #[arg(long, value_name = "BYTES")]
+    max_bytes: Option<u64>,
+    /// Longest name of an entry, in bytes
+    #[arg(long, value_name = "BYTES")]
+    max_path: Option<usize>,
+    /// Deepest directory
+    #[arg(long, value_name = "NUMBER")]
+    max_depth: Option<usize>,
+}
+
+impl LimitArgs {
+    fn limits(&self) -> Limits {
+        let own = Limits::default();
+        Limits {
+            entries: self.max_entries.unwrap_or(own.entries),
+            bytes: self.max_bytes.unwrap_or(own.bytes),
+            path: self.max_path.unwrap_or(own.path),
+            depth: self.max_depth.unwrap_or(own.depth),
+        }
+    }
+}
+
 fn command() -> clap::Command {
     ImageArgs::augment_args(clap::Command::new("image").about("Load, list and remove images"))
         .arg_required_else_help(true)
@@ -52,13 +84,13 @@ fn image(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     let args = ImageArgs::from_arg_matches(matches)
         .map_err(|error| Error::new(error.to_string()).exit(exit::USAGE))?;
     match args.verb {
-        Verb::Load { path, name } => load(path, name, context),
+        Verb::Load { path, name, limits } => load(path, name, limits.limits(), context),
         Verb::Ls => list(context),
         Verb::Rm { name } => remove(name, context),
     }
 }
 
-fn load(typed: OsString, name: Option<String>, context: &Context) -> Result<Stage> {
+fn load(typed: OsString, name: Option<String>, limits: Limits, context: &Context) -> Result<Stage> {
     let reference = Reference::parse(&typed)?;
     let Reference::Path(path) = &reference else {
         return Err(Error::new(format!("cannot load {}", typed.display()))
@@ -77,7 +109,7 @@ fn load(typed: OsString, name: Option<String>, context: &Context) -> Result<Stag
                  of its own. If anything does not match, nothing of it stays.",
             )
             .chapter("7")
-            .bulk(Bulk::LoadImage { source: typed, name, state: context.state.clone() }),
+            .bulk(Bulk::LoadImage { source: typed, name, limits, state: context.state.clone() }),
     );
     Ok(plan.into())
 }

@@ -163,6 +163,7 @@ pub fn as_init(run: &Settled, workload: Vec<Step>) -> Vec<Step> {
         child: tied,
         meanwhile: vec![
             super::identity::bounding(run),
+            super::identity::as_init(run),
             Step::say("Tie init to cutaway once more")
                 .why("Giving up capabilities may have dropped the tie.")
                 .calls([Call::from(calls::die_with_parent())]),

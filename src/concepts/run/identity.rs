@@ -60,6 +60,15 @@ pub fn become_user(run: &Settled) -> Step {
     }
 }
 
+/// Init stays root of the container, with no more power than root has in there.
+pub fn as_init(run: &Settled) -> Step {
+    let kept = CapSet(CapSet::of(&KEPT).0 & run.own_capabilities.0);
+    Step::say("Leave init with the same eleven capabilities")
+        .why("It must be able to signal a workload of another user. The rest it does not need.")
+        .chapter("26")
+        .call(Syscall::Capset { effective: kept, permitted: kept, inheritable: CapSet::default() })
+}
+
 /// Where the command starts.
 pub fn workdir(run: &Settled) -> Step {
     let make = run.make_workdir.iter().map(|path| calls::mkdir(path, 0o755));

@@ -58,7 +58,7 @@ fn command() -> clap::Command {
 fn parse(matches: &ArgMatches) -> Result<RunArgs> {
     let line: Vec<_> = std::env::args_os().collect();
     let args = RunArgs::from_arg_matches(matches).map(|args| args.with_line(&line));
-    args.map_err(|error| Error::new(error.to_string()).exit(exit::USAGE))
+    args.map_err(|error| Error::new(error.to_string()))
 }
 
 /// First stage: the image is in the store, and its layers are unpacked.

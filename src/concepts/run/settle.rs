@@ -135,8 +135,13 @@ pub fn prepare(args: &RunArgs, context: &Context) -> Result<Stage> {
                      directory of its own.",
                 )
                 .chapter("7");
-            let source = args.image().cloned().unwrap_or_default();
-            let work = Bulk::LoadImage { source, name: None, state };
+            let source: OsString = args.image().cloned().unwrap_or_default();
+            let work = Bulk::LoadImage {
+                source,
+                name: None,
+                limits: crate::image::unpack::Limits::default(),
+                state,
+            };
             Ok(prepare_plan("load the image", step, work))
         }
     }

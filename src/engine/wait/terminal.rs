@@ -2,21 +2,25 @@
 //!
 //! The person's terminal is set to raw mode, so that it neither edits lines nor turns ^C into a signal: the
 //! workload's own terminal does both. Every way out puts it back: the end, an error, a signal. After a
-//! SIGKILL of cutaway it is the cleanup that does it, from the journal.
+//! SIGKILL of cutaway it is `cutaway cleanup` that does it, from the journal.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use nix::poll::PollFlags;
-use rustix::termios::{OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize};
+use rustix::termios::{tcgetwinsize, tcsetwinsize};
 
 use crate::error::{Error, Result};
+use crate::plan::Bulk;
+use crate::sys::terminal::Settings;
 
 /// The workload's terminal while it is served.
 pub(super) struct Session {
     master: OwnedFd,
     /// The settings to put back, if the person sits at a terminal.
-    before: Option<Termios>,
+    before: Option<Settings>,
+    raw: bool,
     /// Typed, not yet taken by the workload's terminal.
     typed: VecDeque<u8>,
     input_open: bool,
@@ -31,22 +35,36 @@ fn stdout() -> BorrowedFd<'static> {
     crate::sys::process::borrow(1)
 }
 
+/// How the person's terminal is put back, should this process be killed.
+pub(super) fn undo() -> Option<Bulk> {
+    let settings = Settings::read(stdin())?;
+    let path: PathBuf = std::fs::read_link("/proc/self/fd/0").ok()?;
+    Some(Bulk::RestoreTerminal { path, settings })
+}
+
 impl Session {
-    /// Sets the person's terminal to raw mode and gives the workload's its size.
+    /// Gives the workload's terminal the size of the person's.
     pub fn begin(master: OwnedFd) -> Result<Self> {
-        let before = if isatty(stdin()) { tcgetattr(stdin()).ok() } else { None };
-        let mut session =
-            Self { master, before, typed: VecDeque::new(), input_open: true, output_open: true };
+        let mut session = Self {
+            master,
+            before: Settings::read(stdin()),
+            raw: false,
+            typed: VecDeque::new(),
+            input_open: true,
+            output_open: true,
+        };
         rustix::io::ioctl_fionbio(&session.master, true)
             .map_err(|errno| Error::io("could not prepare the terminal", &errno.into()))?;
         session.resize();
-        if let Some(before) = &session.before {
-            let mut raw = before.clone();
-            raw.make_raw();
-            tcsetattr(stdin(), OptionalActions::Drain, &raw)
-                .map_err(|errno| Error::io("could not set the terminal to raw mode", &errno.into()))?;
-        }
         Ok(session)
+    }
+
+    /// Sets the person's terminal to raw mode, or for a moment back, so that a line can be told.
+    pub fn set_raw(&mut self, raw: bool) {
+        let Some(before) = self.before.as_ref().filter(|_| self.raw != raw) else { return };
+        // A terminal that has gone cannot be set, and nobody would see it.
+        let _ = if raw { Settings::make_raw(stdin()) } else { before.apply(stdin()) };
+        self.raw = raw;
     }
 
     /// Gives the workload's terminal the size of the person's; the kernel tells the workload by SIGWINCH.
@@ -116,10 +134,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if let Some(before) = &self.before {
-            // There is nothing left to do should it fail: the terminal has gone.
-            let _ = tcsetattr(stdin(), OptionalActions::Drain, before);
-        }
+        self.set_raw(false);
     }
 }
 

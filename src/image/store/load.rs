@@ -24,7 +24,7 @@ use crate::image::manifest::{Descriptor, annotation};
 use crate::image::reference::{Name, PathReference, familiar};
 use crate::image::source::{self, Document, Image, Layer};
 use crate::image::stream::{Copy, LayerReader, layer_name};
-use crate::image::unpack::{Counts, Options, Unpacked, adopt, unpack};
+use crate::image::unpack::{Counts, Limits, Options, Unpacked, adopt, unpack};
 use crate::sys::tree::{Tally, remove_tree};
 
 /// Unpacks a plain tar into an empty directory; the last argument says whether nothing will ever be below it.
@@ -33,9 +33,14 @@ pub type Unpack<'a> = &'a (dyn Fn(&mut dyn Read, &Path, bool) -> Result<Unpacked
 /// Unpacks as much as this user may: root everything, an ordinary user what the user namespace of a rootless
 /// container can show.
 pub fn unpack_as_user(reader: &mut dyn Read, into: &Path, lowest: bool) -> Result<Unpacked> {
-    let options =
-        if rustix::process::geteuid().is_root() { Options::privileged() } else { Options::unprivileged() };
-    unpack(reader, into, &Options { lowest, ..options })
+    unpack_within(&Limits::default(), reader, into, lowest)
+}
+
+/// The same with other limits.
+pub fn unpack_within(limits: &Limits, reader: &mut dyn Read, into: &Path, lowest: bool) -> Result<Unpacked> {
+    let privileged = crate::probe::Host::read().is_privileged();
+    let options = if privileged { Options::privileged() } else { Options::unprivileged() };
+    unpack(reader, into, &Options { lowest, limits: limits.clone(), ..options })
 }
 
 /// What loading an image did.

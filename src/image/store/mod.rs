@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 pub use collect::RemoveReport;
 pub(super) use durable::write_failed;
-pub use load::{LayerReport, LoadReport, Unpack, unpack_as_user};
+pub use load::{LayerReport, LoadReport, Unpack, unpack_as_user, unpack_within};
 pub use lock::Pin;
 
 use super::digest::Digest;

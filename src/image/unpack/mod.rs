@@ -59,7 +59,7 @@ impl OpaqueXattr {
 }
 
 /// How much one layer may be. Real layers are far below; what is above is a mistake or an attack.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
     /// Entries of the archive (`--max-entries`).
     pub entries: u64,

@@ -1,7 +1,7 @@
 //! Limits as the user writes them.
 
 use crate::concepts::run::args::RunArgs;
-use crate::error::{Error, Result, exit};
+use crate::error::{Error, Result};
 
 /// How many processes a container may have when nobody says: podman's default. A fork bomb ends there.
 const DEFAULT_PIDS: u64 = 2048;
@@ -36,7 +36,7 @@ impl Limits {
 }
 
 fn refuse(flag: &str, text: &str, rule: &'static str) -> Error {
-    Error::new(format!("{flag} {text} is refused")).rule(rule).exit(exit::USAGE)
+    Error::new(format!("{flag} {text} is refused")).rule(rule)
 }
 
 /// `64m`, `1.5g`, `1000000`: binary multiples, as Docker reads them. At least 6 MiB: less cannot even start

@@ -23,7 +23,7 @@ pub fn container(args: &RunArgs, context: &Context) -> Result<String> {
 }
 
 fn check(name: &str) -> Result<()> {
-    let refuse = |rule: String| Err(Error::new(format!("the name {name:?} is refused")).rule(rule).exit(2));
+    let refuse = |rule: String| Err(Error::new(format!("the name {name:?} is refused")).rule(rule));
     if name.len() > LONGEST {
         return refuse(format!("it has {} bytes, more than {LONGEST}", name.len()));
     }
@@ -49,8 +49,7 @@ fn random() -> Result<String> {
 /// The host name: the one given, or the container's name.
 pub fn host(args: &RunArgs, name: &str) -> Result<String> {
     let Some(host) = &args.hostname else { return Ok(name.to_owned()) };
-    let refuse =
-        |rule: String| Err(Error::new(format!("the host name {host:?} is refused")).rule(rule).exit(2));
+    let refuse = |rule: String| Err(Error::new(format!("the host name {host:?} is refused")).rule(rule));
     if host.len() > LONGEST_HOSTNAME {
         return refuse(format!("it has {} bytes; the kernel keeps at most {LONGEST_HOSTNAME}", host.len()));
     }
