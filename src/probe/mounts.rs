@@ -116,7 +116,7 @@ pub fn parse(table: &[u8]) -> Vec<Mount> {
 /// The mount table of this process, or why it cannot be read.
 pub fn table() -> Result<Vec<Mount>, String> {
     let file = Path::new("/proc/self/mountinfo");
-    std::fs::read(file).map(|table| parse(&table)).map_err(|cause| read::reason(file, &cause))
+    read::bytes(file).map(|table| parse(&table)).map_err(|cause| read::reason(file, &cause))
 }
 
 /// The mount that a path is on: the last of those with the longest mount point.

@@ -3,7 +3,8 @@
 //! A snapshot never fails as a whole: inside a container's root /proc may not be mounted yet, and then that
 //! is what the snapshot says.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use nix::errno::Errno;
@@ -27,14 +28,22 @@ pub fn unreadable(path: &Path, cause: &io::Error) -> Json {
     json!({ "unreadable": reason(path, cause) })
 }
 
+/// The bytes of a small file. Kernel files have no size, and the standard library would read them in small
+/// pieces after asking for it; with room from the start it takes two reads.
+pub fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(ROOM);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// More than a page: most kernel files hand out at most one at a time.
+const ROOM: usize = 8192;
+
 /// The text of a small file; bytes that are not UTF-8 are replaced.
 pub fn text(path: impl AsRef<Path>) -> Result<String, String> {
     let path = path.as_ref();
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8(bytes)
-            .unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned())),
-        Err(cause) => Err(reason(path, &cause)),
-    }
+    let bytes = bytes(path).map_err(|cause| reason(path, &cause))?;
+    Ok(String::from_utf8(bytes).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into_owned()))
 }
 
 /// The value of a `Key:\tvalue` line, as in `/proc/self/status`.

@@ -199,41 +199,22 @@ impl Narrator {
     }
 
     fn call(&mut self, event: &Event) -> String {
-        let Event::Call { step, actor, pid, syscall, text, result, us, .. } = event else {
+        let Event::Call { step, actor, pid, syscall, errno, us, undo, inferred, .. } = event else {
             return String::new();
         };
-        let Event::Call { errno: error, undo, allowed, inferred, .. } = event else { return String::new() };
         self.entered.remove(pid);
-        if error.is_none() && !undo && manual::changes(syscall, text) {
+        let plain = errno.is_none() && !inferred;
+        let told = told(event);
+        if errno.is_none() && !undo && manual::changes(syscall, &told.text) {
             self.seen.changes += 1;
         }
-        let told = Told {
-            step: step.clone(),
-            actor: actor.clone(),
-            syscall: syscall.clone(),
-            text: text.clone(),
-            result: result.clone(),
-            us: *us,
-        };
-        let plain = error.is_none() && !inferred;
         if plain && !self.verbose && self.run.takes(&told) {
             return String::new();
         }
         let mut out = self.ended_run();
         out.push_str(&self.take_up(step));
-        let name = error.as_deref().map(|name| format!(" {}", manual::errno_named(name))).unwrap_or_default();
-        let note = match (allowed, inferred, error) {
-            (true, _, Some(_)) => "  (expected)",
-            (_, true, _) => "  (concluded: the report socket closed, as it does on exec)",
-            _ => "",
-        };
-        let paint = match (error, allowed) {
-            (Some(_), false) => Paint::Bad,
-            (Some(_), true) => Paint::Notice,
-            _ => Paint::Plain,
-        };
-        let time = (!inferred).then_some(*us);
-        out.push_str(&self.line(actor, &format!("{text} = {result}{name}{note}"), paint, time));
+        let (text, paint) = finished(event);
+        out.push_str(&self.line(actor, &text, paint, (!inferred).then_some(*us)));
         out.push_str(&self.manual(step, actor, syscall));
         if plain {
             self.run.begin(told);
@@ -415,6 +396,27 @@ impl Narrator {
         let dot = format!("   {}   ", self.style.glyph(Glyph::Dot));
         let all: Vec<_> = self.pointers.iter().map(|(label, text)| format!("{label}: {text}")).collect();
         format!("   {}\n", self.style.text(&all.join(&dot)))
+    }
+}
+
+/// A `call` event as the run of calls keeps it.
+fn told(event: &Event) -> Told {
+    let Event::Call { step, actor, syscall, text, result, us, .. } = event else { return Told::default() };
+    let (step, actor, syscall) = (step.clone(), actor.clone(), syscall.clone());
+    Told { step, actor, syscall, text: text.clone(), result: result.clone(), us: *us }
+}
+
+/// The line of a finished call, and its look.
+fn finished(event: &Event) -> (String, Paint) {
+    let Event::Call { text, result, errno, allowed, inferred, .. } = event else { return Default::default() };
+    let call = format!("{text} = {result}");
+    match (errno, allowed) {
+        (Some(name), true) => (format!("{call} {}  (expected)", manual::errno_named(name)), Paint::Notice),
+        (Some(name), false) => (format!("{call} {}", manual::errno_named(name)), Paint::Bad),
+        (None, _) if *inferred => {
+            (format!("{call}  (concluded: the report socket closed, as it does on exec)"), Paint::Plain)
+        }
+        (None, _) => (call, Paint::Plain),
     }
 }
 

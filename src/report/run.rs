@@ -9,7 +9,7 @@ use super::wrap;
 const FOLD: usize = 6;
 
 /// A finished call, as it is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Told {
     /// The step it belongs to.
     pub step: String,

@@ -39,9 +39,10 @@ pub struct Style {
 }
 
 /// What a piece of text is; each kind has one look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Paint {
     /// Text as it is.
+    #[default]
     Plain,
     /// The one sentence of a step.
     Bold,
@@ -83,12 +84,13 @@ impl Style {
         Self { colour: false, unicode: true, width: WIDTH }
     }
 
-    /// The looks for a stream, from `--color`, the environment and what the stream is.
+    /// The looks for a stream, each stream for itself, from `--color`, the environment and what the stream is.
     #[must_use]
     pub fn decide(choice: ColorChoice, stream: impl AsFd) -> Self {
         let terminal = rustix::termios::isatty(stream.as_fd());
         let colour = wants_colour(choice, terminal, |name| std::env::var_os(name));
-        colored::control::set_override(colour);
+        // Its own detection is off for good: what is not to be coloured never reaches the crate (`paint`).
+        colored::control::set_override(true);
         let width = if terminal { columns(stream) } else { WIDTH };
         Self { colour, unicode: is_utf8(|name| std::env::var_os(name)), width }
     }
@@ -297,6 +299,17 @@ mod tests {
         assert!(is_utf8(env(&[("LC_ALL", ""), ("LC_CTYPE", "C.utf8"), ("LANG", "C")])));
         assert!(!is_utf8(env(&[("LC_ALL", "C"), ("LANG", "en_US.UTF-8")])));
         assert!(!is_utf8(env(&[])));
+    }
+
+    #[test]
+    fn a_stream_without_colour_stays_plain_beside_one_with() {
+        let file = tempfile::tempfile().unwrap();
+        let plain = Style::decide(ColorChoice::Auto, &file);
+        let coloured = Style::decide(ColorChoice::Always, &file);
+        let plain_too = Style::decide(ColorChoice::Never, &file);
+        assert_eq!(coloured.paint(Paint::Bold, "x\x1b"), "\x1b[1mx\\u{1b}\x1b[0m");
+        assert_eq!([plain, plain_too].map(|style| style.paint(Paint::Bold, "x")), ["x", "x"]);
+        assert_eq!(plain.width, WIDTH);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod hints;
 mod pages;
+mod rules;
 
 use nix::errno::Errno;
 
