@@ -207,6 +207,39 @@ fn fifty_at_once_load_once() {
     assert_eq!(count(&state.join("tmp")), 0);
 }
 
+#[test]
+fn a_pinned_image_is_removed_only_when_it_is_let_go() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("state"));
+    let image = image(&dir.path().join("i"), &[("a", b"a")]);
+    load(&store, &image, "x");
+    let pin = store.pin().unwrap();
+    std::thread::scope(|scope| {
+        let remover = scope.spawn(|| store.remove(&"x".parse().unwrap(), &nobody, &()).unwrap());
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        // Who holds a pin may still unpack, although someone waits to delete.
+        let tree = store.layer_dir(&image.layers[0].chain_id);
+        fs::remove_file(tree.with_extension("json")).unwrap();
+        let stored = store.find(&"x".parse().unwrap()).unwrap();
+        assert_eq!(store.unpack_missing(&stored, &unpack_as_user, &()).unwrap().len(), 1);
+        assert!(store.find(&"x".parse().unwrap()).is_ok());
+        drop(pin);
+        assert_eq!(remover.join().unwrap().layers, 1);
+    });
+}
+
+#[test]
+fn loading_again_takes_no_lock() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(&dir.path().join("state"));
+    let image = image(&dir.path().join("i"), &[("a", b"a")]);
+    load(&store, &image, "x");
+    let lock = fs::File::options().write(true).open(store.root().join("lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    let report = load(&store, &image, "x:latest");
+    assert!(!report.layers[0].copied && report.layers[0].unpacked.is_none());
+}
+
 /// Notes what it is told.
 #[derive(Default)]
 struct Told {

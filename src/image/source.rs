@@ -106,6 +106,13 @@ impl Image {
         self.files.root()
     }
 
+    /// The platform it is for, if that is not this machine's: its programs need an emulator to run here.
+    #[must_use]
+    pub fn foreign_platform(&self) -> Option<Platform> {
+        let platform = self.config.platform();
+        (Platform::host().suits(&platform).is_none() && !platform.architecture.is_empty()).then_some(platform)
+    }
+
     /// The bytes of all layers as they are stored.
     #[must_use]
     pub fn layer_bytes(&self) -> u64 {

@@ -186,7 +186,10 @@ impl Collected {
         if !INTERPRETERS.contains(&name) {
             return Err(format!("it is a script for {}", path.display()));
         }
-        self.program(name, path)
+        self.program(name, path)?;
+        let target = [&b"/usr/bin/"[..], name.as_bytes()].concat();
+        self.files.entry(in_image(path)).or_insert(Content::Link(target));
+        Ok(())
     }
 
     /// Takes the libraries and the loader of an ELF file.

@@ -50,8 +50,9 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<RemoveReport> {
         let found = self.find_descriptor(name)?;
-        let _lock = self.begin_writing(progress)?;
+        self.prepare()?;
         let _alone = Pin::alone(&self.root, progress)?;
+        let _lock = self.begin_writing(progress)?;
         let mut manifests = self.index()?.manifests;
         let at = manifests.iter().position(|descriptor| *descriptor == found);
         let at = at.ok_or_else(|| Error::new(format!("image {name} was removed by another process")))?;
@@ -77,8 +78,9 @@ impl Store {
         }
         let Some(_lock) = Lock::if_free(&self.root)? else { return Ok(Vec::new()) };
         let swept = self.sweep_tmp()?;
-        let _alone = Pin::alone(&self.root, &())?;
-        self.collect(&self.index()?.manifests, &mut RemoveReport::default())?;
+        if let Some(_alone) = Pin::alone_if_free(&self.root)? {
+            self.collect(&self.index()?.manifests, &mut RemoveReport::default())?;
+        }
         Ok(swept)
     }
 

@@ -113,8 +113,29 @@ impl Store {
         progress: &dyn Progress,
     ) -> Result<LoadReport> {
         let name = checked(name)?;
+        if let Some(report) = self.loaded_already(image, name.as_deref())? {
+            return Ok(report);
+        }
         let lock = self.begin_writing(progress)?;
         self.load_holding(&lock, image, name.as_deref(), unpack, progress)
+    }
+
+    /// The report of a load that has nothing to do: it takes no lock, so those who run an image by its path do not
+    /// wait for each other.
+    fn loaded_already(&self, image: &Image, name: Option<&str>) -> Result<Option<LoadReport>> {
+        let (digest, wanted) = (image.digest(), name.map(familiar));
+        let is_it = |descriptor: &Descriptor| {
+            let own = descriptor.annotation(annotation::REF_NAME).map(familiar);
+            descriptor.digest == digest && (wanted.is_none() || own == wanted)
+        };
+        let jobs = self.plan(image);
+        let documents = [&image.manifest, &image.config_document];
+        let complete = jobs.iter().all(|job| !job.is_needed())
+            && documents.iter().all(|document| self.has_blob(&document.descriptor))
+            && self.index()?.manifests.iter().any(is_it);
+        let layers: Vec<LayerReport> = jobs.iter().map(Job::report).collect();
+        let (name, id, counts) = (name.map(str::to_owned), image.id(), Counts::default());
+        Ok(complete.then_some(LoadReport { name, digest, id, layers, counts, replaced: None }))
     }
 
     /// Makes an image in a temporary directory and loads it, unless it is no longer missing when this process is

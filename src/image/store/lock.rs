@@ -1,7 +1,9 @@
 //! The two locks of the store. The kernel releases them with their holder, however it dies.
 //!
-//! Separate from the store because who may hold which, and in which order, is easiest to see alone: a writer takes
-//! `lock`; what deletes takes `pins` too, after it; a user of an image takes `pins` shared and nothing else.
+//! Separate from the store because who may hold which, and in which order, is easiest to see alone. The order is
+//! always `pins`, then `lock`: a user of an image holds `pins` together with others and may then become the writer to
+//! unpack it; what deletes waits for `pins` alone before it becomes the writer. Taken the other way round, the two
+//! would wait for each other for ever.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
@@ -36,12 +38,7 @@ impl Lock {
     /// Takes the lock if nobody has it.
     pub fn if_free(root: &Path) -> Result<Option<Self>> {
         let path = root.join("lock");
-        let file = open(&path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self(file))),
-            Err(Errno::WOULDBLOCK) => Ok(None),
-            Err(errno) => Err(failed(&path, errno)),
-        }
+        Ok(try_lock(&path, open(&path)?)?.map(Self))
     }
 }
 
@@ -53,11 +50,26 @@ impl Pin {
         wait(&path, &file, FlockOperation::LockShared, &()).map(|()| Self(file))
     }
 
-    /// Alone.
+    /// Alone. Before the lock, never after it.
     pub(super) fn alone(root: &Path, progress: &dyn Progress) -> Result<Self> {
         let path = root.join("pins");
         let file = open(&path)?;
         wait(&path, &file, FlockOperation::LockExclusive, progress).map(|()| Self(file))
+    }
+
+    /// Alone, if nobody else has it.
+    pub(super) fn alone_if_free(root: &Path) -> Result<Option<Self>> {
+        let path = root.join("pins");
+        Ok(try_lock(&path, open(&path)?)?.map(Self))
+    }
+}
+
+/// Takes a lock alone if nobody has it.
+fn try_lock(path: &Path, file: File) -> Result<Option<File>> {
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(errno) => Err(failed(path, errno)),
     }
 }
 

@@ -282,9 +282,7 @@ impl Store {
     /// Makes the directories where they are missing. Everything is for this user only: the
     /// trees contain setuid programs and device files that other users of the host must not reach.
     fn prepare(&self) -> Result<()> {
-        for dir in ["", "blobs", "blobs/sha256", "layers", "tmp"] {
-            durable::private_dir(&self.root.join(dir))?;
-        }
+        durable::private_dir(&self.root)?;
         let owner = self.root.metadata().map_err(|cause| write_failed(&self.root, &cause))?.uid();
         let user = rustix::process::geteuid().as_raw();
         if owner != user {
@@ -293,6 +291,9 @@ impl Store {
                     "only its owner writes to it, and this is user {user}: trees of two owners do not mix"
                 ))
                 .remedy("use another one with --state DIR"));
+        }
+        for dir in ["blobs", "blobs/sha256", "layers", "tmp"] {
+            durable::private_dir(&self.root.join(dir))?;
         }
         Ok(())
     }
