@@ -112,7 +112,7 @@ pub fn prepare(args: &RunArgs, context: &Context) -> Result<Stage> {
             _ => Ok(prepare_plan("prepare the demo image", demo_step(), Bulk::BuildDemo { state })),
         },
         Some(Reference::Name(name)) => {
-            if name.familiar() == demo::NAME && store.find(&name).is_err() {
+            if name == demo_name()? && store.find(&name).is_err() {
                 return Ok(prepare_plan("prepare the demo image", demo_step(), Bulk::BuildDemo { state }));
             }
             let image = store.find(&name)?;
@@ -197,8 +197,11 @@ fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
             Ok(in_store(&store, &image).unwrap_or(image))
         }
     };
-    let is_demo = reference.is_none()
-        || matches!(&reference, Some(Reference::Name(name)) if name.familiar() == demo::NAME);
+    let is_demo = match &reference {
+        None => true,
+        Some(Reference::Name(name)) => *name == demo_name()?,
+        Some(Reference::Path(_)) => false,
+    };
     let title =
         args.image().map_or_else(|| demo::NAME.to_owned(), |typed| typed.to_string_lossy().into_owned());
     let image = match image {
