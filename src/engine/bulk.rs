@@ -187,7 +187,7 @@ fn build_demo(state: &Path, watch: &Watch) -> Result<Summary> {
         return Ok(Summary { subject: demo::NAME.to_owned(), ..Summary::default() });
     };
     let mut summary = of_layers(&report.layers);
-    summary.subject = demo::NAME.to_owned();
+    demo::NAME.clone_into(&mut summary.subject);
     summary.counts.insert("programs taken".to_owned(), taken.programs.len() as u64);
     summary.counts.insert("libraries taken".to_owned(), taken.libraries as u64);
     if !taken.missing.is_empty() {

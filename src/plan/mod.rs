@@ -142,7 +142,7 @@ pub enum Bulk {
     KillProcess {
         /// Its pid.
         pid: i32,
-        /// Its start time in clock ticks after boot (field 22 of proc_pid_stat(5)), which no later process shares.
+        /// Its start time in clock ticks after boot (field 22 of `proc_pid_stat(5)`); no later process shares it.
         started: u64,
     },
     /// Put a terminal's settings back.

@@ -116,7 +116,7 @@ pub fn prepare(args: &RunArgs, context: &Context) -> Result<Stage> {
 /// Whether the image can be run as it is, or what has to be done first.
 enum Found {
     /// With the directories of its layers, the lowest first.
-    Ready(Image, Vec<PathBuf>),
+    Ready(Box<Image>, Vec<PathBuf>),
     Missing(Stage),
 }
 
@@ -129,7 +129,7 @@ fn find(args: &RunArgs, context: &Context) -> Result<Found> {
     }
     let demo =
         || prepare_plan("prepare the demo image", demo_step(), Bulk::BuildDemo { state: state.clone() });
-    let ready = |image: Image| store.ready_dirs(&image).map(|dirs| Found::Ready(image, dirs));
+    let ready = |image: Image| store.ready_dirs(&image).map(|dirs| Found::Ready(Box::new(image), dirs));
     Ok(match reference(args)? {
         None => store.find(&demo_name()?).ok().and_then(ready).unwrap_or_else(|| Found::Missing(demo())),
         Some(Reference::Name(name)) => match store.find(&name) {
@@ -192,7 +192,7 @@ fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
     }
     let title =
         args.image().map_or_else(|| demo::NAME.to_owned(), |typed| typed.to_string_lossy().into_owned());
-    let ready = match context.passed_on::<(Image, Vec<PathBuf>)>() {
+    let ready = match context.passed_on::<(Box<Image>, Vec<PathBuf>)>() {
         Some(ready) => ready,
         None if context.explain => return unprepared(args, context, title),
         // It was prepared a moment ago.

@@ -38,6 +38,17 @@ pub struct Record {
     pub counts: Value,
 }
 
+/// The name of a layer's tree: the beginning of its chain ID, so that many of them fit into the one page of options
+/// that mount(2) takes, and into a line. The record has the whole.
+pub fn tree_name(chain_id: &Digest) -> String {
+    chain_id.hex()[..16].to_owned()
+}
+
+/// Whether a file name can be that of a tree.
+pub fn is_tree_name(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 impl Record {
     /// The record of a tree that this user just unpacked.
     pub fn new(layer: &Layer, unpacked: &Unpacked) -> Self {
@@ -54,7 +65,7 @@ impl Record {
 
     /// Where the record of a layer is.
     pub fn path(root: &Path, chain_id: &Digest) -> PathBuf {
-        root.join("layers").join(format!("{}.json", chain_id.hex()))
+        root.join("layers").join(format!("{}.json", tree_name(chain_id)))
     }
 
     /// Reads a record; whatever is wrong with it means that there is none.
