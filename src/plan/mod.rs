@@ -187,6 +187,12 @@ pub enum Bulk {
         #[serde(with = "crate::sys::value::path")]
         state: PathBuf,
     },
+    /// Remove what interrupted loads have left in the store.
+    SweepStore {
+        /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
+        state: PathBuf,
+    },
     /// Remove an image from the store, with everything that no other image uses.
     RemoveImage {
         /// Its name in the store.
