@@ -57,13 +57,23 @@ pub struct Context {
     pub json: bool,
     kept: RefCell<Vec<Box<dyn Any>>>,
     pins: RefCell<Vec<Box<dyn Any>>>,
+    /// What an earlier stage of the command has found out for a later one.
+    found: RefCell<Option<Box<dyn Any>>>,
 }
 
 impl Context {
     /// A context for planning.
     #[must_use]
     pub fn new(state: PathBuf, explain: bool, json: bool) -> Self {
-        Self { state, here: Host::read(), explain, json, kept: RefCell::default(), pins: RefCell::default() }
+        Self {
+            state,
+            here: Host::read(),
+            explain,
+            json,
+            kept: RefCell::default(),
+            pins: RefCell::default(),
+            found: RefCell::default(),
+        }
     }
 
     /// Keeps something until the engine has claimed the name of the run.
@@ -75,6 +85,16 @@ impl Context {
     #[must_use]
     pub fn take_pins(&self) -> Vec<Box<dyn Any>> {
         self.pins.take()
+    }
+
+    /// Passes something on to the next stage.
+    pub fn pass_on(&self, thing: impl Any) {
+        *self.found.borrow_mut() = Some(Box::new(thing));
+    }
+
+    /// What the stage before has passed on, if it is of this type.
+    pub fn passed_on<T: Any>(&self) -> Option<T> {
+        self.found.take()?.downcast().ok().map(|thing| *thing)
     }
 
     /// Keeps something, such as a lock, until the command has ended.

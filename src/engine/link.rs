@@ -46,14 +46,23 @@ pub enum Message {
 pub struct Link {
     socket: UnixStream,
     handed: Option<OwnedFd>,
+    /// Encoded messages that wait to be sent together.
+    queue: Vec<u8>,
 }
+
+/// So many bytes of events are sent at once; waking the other side for each would cost more than the work.
+const BATCH: usize = 16 * 1024;
 
 impl Link {
     /// The two ends.
     pub fn pair() -> Result<(Self, Self)> {
         let (parent, child) =
             UnixStream::pair().map_err(|cause| Error::io("could not make the report socket", &cause))?;
-        Ok((Self { socket: parent, handed: None }, Self { socket: child, handed: None }))
+        Ok((Self::new(parent), Self::new(child)))
+    }
+
+    fn new(socket: UnixStream) -> Self {
+        Self { socket, handed: None, queue: Vec::new() }
     }
 
     /// The descriptor, for polling and for closing in the other process.
@@ -62,19 +71,39 @@ impl Link {
         self.socket.as_raw_fd()
     }
 
+    /// Adds a message to those that are sent together: when there are enough of them, or with the next one that
+    /// has to be sent at once.
+    pub fn queue(&mut self, message: &Message) -> Result<()> {
+        self.encode(message)?;
+        if self.queue.len() < BATCH { Ok(()) } else { self.flush(None) }
+    }
+
     /// Sends a message, with a descriptor if there is one to hand over.
     pub fn send(&mut self, message: &Message, hand: Option<BorrowedFd<'_>>) -> Result<()> {
-        let body = serde_json::to_vec(message)
+        self.encode(message)?;
+        self.flush(hand)
+    }
+
+    fn encode(&mut self, message: &Message) -> Result<()> {
+        let start = self.queue.len();
+        self.queue.extend_from_slice(&[0; 4]);
+        serde_json::to_writer(&mut self.queue, message)
             .map_err(|cause| Error::new(format!("could not encode a report: {cause}")))?;
-        let length = u32::try_from(body.len()).map_err(|_| Error::new("a report is too long"))?;
-        let mut bytes = length.to_ne_bytes().to_vec();
-        bytes.extend_from_slice(&body);
+        let length = u32::try_from(self.queue.len() - start - 4);
+        let length = length.map_err(|_| Error::new("a report is too long"))?;
+        self.queue[start..start + 4].copy_from_slice(&length.to_ne_bytes());
+        Ok(())
+    }
+
+    /// Sends what is waiting. A descriptor belongs to the last message: it travels with the first byte of the
+    /// whole batch, and its receiver finds it when it gets there.
+    pub fn flush(&mut self, hand: Option<BorrowedFd<'_>>) -> Result<()> {
+        let bytes = std::mem::take(&mut self.queue);
         let fds = hand.map(|fd| [fd.as_raw_fd()]);
         let rights: Vec<_> = fds.iter().map(|fds| ControlMessage::ScmRights(fds)).collect();
         let mut sent = 0;
         while sent < bytes.len() {
             let slice = [IoSlice::new(&bytes[sent..])];
-            // The descriptor goes with the first piece only.
             let control = if sent == 0 { rights.as_slice() } else { &[] };
             match sendmsg::<()>(self.raw(), &slice, control, MsgFlags::MSG_NOSIGNAL, None) {
                 Ok(count) => sent += count,

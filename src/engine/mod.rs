@@ -396,6 +396,8 @@ impl<K: Processes + 'static> Engine<K> {
         for candidate in candidates {
             let syscall = candidate.resolve(&self.slots);
             self.entered(id, &syscall);
+            // Nothing can be sent any more once it succeeds.
+            self.flush_reports();
             match self.kernel.call(&syscall) {
                 Ok(_) => return Err(Stop::Executed),
                 Err(errno) => {
@@ -465,7 +467,7 @@ impl<K: Processes + 'static> Engine<K> {
         match &mut self.link {
             // A parent that no longer listens is dead, and its death kills this process.
             Some(link) => {
-                let _ = link.send(&Message::Event(Box::new(event)), None);
+                let _ = link.queue(&Message::Event(Box::new(event)));
             }
             None => self.observers.iter_mut().for_each(|observer| observer.observe(&event)),
         }

@@ -111,9 +111,19 @@ impl<K: Processes + 'static> Engine<K> {
         self.prepare_undo(id, vec![Undo::Bulk(Bulk::KillProcess { pid, started })])
     }
 
+    /// Sends the reports that wait for company.
+    pub(super) fn flush_reports(&mut self) {
+        if let Some(link) = &mut self.link {
+            // A parent that no longer listens is dead, and its death kills this process.
+            let _ = link.flush(None);
+        }
+    }
+
     /// The life of a child: its steps, then its end.
     fn live(mut self, steps: Vec<Step>, place: Where) -> i32 {
-        match self.steps(steps, place) {
+        let flow = self.steps(steps, place);
+        self.flush_reports();
+        match flow {
             Ok(()) => i32::from(self.status.unwrap_or(0)),
             Err(Stop::Executed | Stop::Quit) => 0,
             Err(Stop::Signalled(_)) => i32::from(exit::CUTAWAY),
@@ -161,6 +171,7 @@ impl<K: Processes + 'static> Engine<K> {
 
     /// The parent's next message. If there is none any more, the parent is dead: so is this process.
     fn hear_parent(&mut self) -> Flow<Message> {
+        self.flush_reports();
         match self.link.as_mut().map(Link::receive) {
             Some(Ok(Some(message))) => Ok(message),
             _ => Err(Stop::Quit),

@@ -160,6 +160,7 @@ impl<K: Processes + 'static> Engine<K> {
             let talks =
                 self.hears_child() && self.children.get(index).is_some_and(|child| child.link.is_some());
             session.iter_mut().for_each(|session| session.set_raw(!talks));
+            self.flush_reports();
             for woken in self.sleep(index, pidfd, session.as_deref()) {
                 match woken {
                     Woken::Message => {

@@ -16,7 +16,7 @@ use crate::image::merged::MergedView;
 use crate::image::merged::command::{self, Command};
 use crate::image::merged::user::{self, User};
 use crate::image::reference::Reference;
-use crate::image::source::Image;
+use crate::image::source::{self, Image};
 use crate::image::store::Store;
 use crate::plan::{Bulk, Plan, Step};
 use crate::probe::Place;
@@ -104,47 +104,61 @@ pub fn prepare(args: &RunArgs, context: &Context) -> Result<Stage> {
     if args.rootfs.is_some() {
         return Ok(Stage::Nothing);
     }
+    match find(args, context)? {
+        Found::Ready(image, dirs) => {
+            context.pass_on((image, dirs));
+            Ok(Stage::Nothing)
+        }
+        Found::Missing(stage) => Ok(stage),
+    }
+}
+
+/// Whether the image can be run as it is, or what has to be done first.
+enum Found {
+    /// With the directories of its layers, the lowest first.
+    Ready(Image, Vec<PathBuf>),
+    Missing(Stage),
+}
+
+fn find(args: &RunArgs, context: &Context) -> Result<Found> {
     let store = Store::open(&context.state);
     let state = context.state.clone();
-    match reference(args)? {
-        None => match store.find(&demo_name()?) {
-            Ok(image) if store.missing_layers(&image).is_empty() => Ok(Stage::Nothing),
-            _ => Ok(prepare_plan("prepare the demo image", demo_step(), Bulk::BuildDemo { state })),
-        },
-        Some(Reference::Name(name)) => {
-            if name == demo_name()? && store.find(&name).is_err() {
-                return Ok(prepare_plan("prepare the demo image", demo_step(), Bulk::BuildDemo { state }));
-            }
-            let image = store.find(&name)?;
-            if store.missing_layers(&image).is_empty() {
-                return Ok(Stage::Nothing);
-            }
-            let step = Step::say("Unpack the layers that are not unpacked yet")
-                .why("overlayfs merges directories, not archives: each layer becomes a directory once.");
-            Ok(prepare_plan("prepare the image", step, Bulk::UnpackImage { name: name.to_string(), state }))
-        }
-        Some(Reference::Path(path)) => {
-            let image = crate::image::source::open(&path, &crate::image::source::Options::default())?;
-            if in_store(&store, &image).is_some() {
-                return Ok(Stage::Nothing);
-            }
-            let step = Step::say("Load the image into the store")
-                .why(
-                    "Each layer is read once: copied, its digest compared with what the manifest says, \
-                     decompressed, its diff ID compared with what the config says, and unpacked into a \
-                     directory of its own.",
-                )
-                .chapter("7");
-            let source: OsString = args.image().cloned().unwrap_or_default();
-            let work = Bulk::LoadImage {
-                source,
-                name: None,
-                limits: crate::image::unpack::Limits::default(),
-                state,
-            };
-            Ok(prepare_plan("load the image", step, work))
-        }
+    // As long as this is held, nobody removes the image between here and the start of the container.
+    if !context.explain {
+        context.pin(store.pin()?);
     }
+    let demo =
+        || prepare_plan("prepare the demo image", demo_step(), Bulk::BuildDemo { state: state.clone() });
+    let ready = |image: Image| store.ready_dirs(&image).map(|dirs| Found::Ready(image, dirs));
+    Ok(match reference(args)? {
+        None => store.find(&demo_name()?).ok().and_then(ready).unwrap_or_else(|| Found::Missing(demo())),
+        Some(Reference::Name(name)) => match store.find(&name) {
+            Err(_) if name == demo_name()? => Found::Missing(demo()),
+            found => ready(found?).unwrap_or_else(|| {
+                let step = Step::say("Unpack the layers that are not unpacked yet")
+                    .why("overlayfs merges directories, not archives: each layer becomes a directory once.");
+                let work = Bulk::UnpackImage { name: name.to_string(), state: state.clone() };
+                Found::Missing(prepare_plan("prepare the image", step, work))
+            }),
+        },
+        Some(Reference::Path(path)) => {
+            let image = source::open(&path, &source::Options::default())?;
+            let stored = image.digest().to_string().parse().ok().and_then(|name| store.find(&name).ok());
+            let source = args.image().cloned().unwrap_or_default();
+            stored.and_then(ready).unwrap_or_else(|| Found::Missing(load_plan(source, state.clone())))
+        }
+    })
+}
+
+fn load_plan(source: OsString, state: PathBuf) -> Stage {
+    let step = Step::say("Load the image into the store")
+        .why(
+            "Each layer is read once: copied, its digest compared with what the manifest says, decompressed, \
+             its diff ID compared with what the config says, and unpacked into a directory of its own.",
+        )
+        .chapter("7");
+    let limits = crate::image::unpack::Limits::default();
+    prepare_plan("load the image", step, Bulk::LoadImage { source, name: None, limits, state })
 }
 
 fn prepare_plan(title: &str, step: Step, work: Bulk) -> Stage {
@@ -171,56 +185,44 @@ fn reference(args: &RunArgs) -> Result<Option<Reference>> {
     args.image().map(|typed| Reference::parse(typed)).transpose()
 }
 
-/// The image of the store that is the same, byte for byte, with all its layers unpacked.
-fn in_store(store: &Store, image: &Image) -> Option<Image> {
-    let name = image.digest().to_string().parse().ok()?;
-    let stored = store.find(&name).ok()?;
-    store.missing_layers(&stored).is_empty().then_some(stored)
-}
-
 /// The image, as far as it is known.
 fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
     if let Some(rootfs) = &args.rootfs {
         return picture_of_directory(rootfs);
     }
-    let store = Store::open(&context.state);
-    // As long as this is held, nobody removes the image between here and the start of the container.
-    if !context.explain {
-        context.pin(store.pin()?);
-    }
-    let reference = reference(args)?;
-    let image = match &reference {
-        None => store.find(&demo_name()?),
-        Some(Reference::Name(name)) => store.find(name),
-        Some(Reference::Path(path)) => {
-            let image = crate::image::source::open(path, &crate::image::source::Options::default())?;
-            Ok(in_store(&store, &image).unwrap_or(image))
-        }
-    };
-    let is_demo = match &reference {
-        None => true,
-        Some(Reference::Name(name)) => *name == demo_name()?,
-        Some(Reference::Path(_)) => false,
-    };
     let title =
         args.image().map_or_else(|| demo::NAME.to_owned(), |typed| typed.to_string_lossy().into_owned());
-    let image = match image {
-        // Only an explanation gets here before the demo image was built.
-        Err(_) if is_demo && context.explain => {
-            let (config, layers) = (demo::expected()?, demo::LAYERS);
-            return Ok(Picture { title, config, layers: Vec::new(), unknown: Some(layers), uses: None });
-        }
-        other => other?,
+    let ready = match context.passed_on::<(Image, Vec<PathBuf>)>() {
+        Some(ready) => ready,
+        None if context.explain => return unprepared(args, context, title),
+        // It was prepared a moment ago.
+        None => match find(args, context)? {
+            Found::Ready(image, dirs) => (image, dirs),
+            Found::Missing(_) => {
+                return Err(Error::new(format!("{title} was removed while it was about to be run"))
+                    .remedy("run it again"));
+            }
+        },
     };
-    let missing = !store.missing_layers(&image).is_empty();
-    if missing && context.explain {
-        let unknown = Some(image.layers.len());
-        return Ok(Picture { title, config: image.config, layers: Vec::new(), unknown, uses: None });
-    }
-    let mut layers = store.layer_dirs(&image);
+    let (image, mut layers) = ready;
     layers.reverse();
     let uses = Some(image.digest().to_string());
     Ok(Picture { title, config: image.config, layers, unknown: None, uses })
+}
+
+/// What an explanation can say of an image that is not prepared yet.
+fn unprepared(args: &RunArgs, context: &Context, title: String) -> Result<Picture> {
+    let store = Store::open(&context.state);
+    let image = match reference(args)? {
+        None => store.find(&demo_name()?).ok(),
+        Some(Reference::Name(name)) => store.find(&name).ok(),
+        Some(Reference::Path(path)) => Some(source::open(&path, &source::Options::default())?),
+    };
+    let (config, count) = match image {
+        Some(image) => (image.config, image.layers.len()),
+        None => (demo::expected()?, demo::LAYERS),
+    };
+    Ok(Picture { title, config, layers: Vec::new(), unknown: Some(count), uses: None })
 }
 
 fn picture_of_directory(rootfs: &Path) -> Result<Picture> {

@@ -158,6 +158,21 @@ impl Store {
         image.layers[start..].iter().map(|layer| self.layer_dir(&layer.chain_id)).collect()
     }
 
+    /// The directories to merge for an image, as [`Store::layer_dirs`] gives them, if every layer is unpacked.
+    /// Reads each record once.
+    #[must_use]
+    pub fn ready_dirs(&self, image: &Image) -> Option<Vec<PathBuf>> {
+        let mut dirs = Vec::with_capacity(image.layers.len());
+        for layer in &image.layers {
+            let record = record::Record::read(&self.root, &layer.chain_id).filter(record::Record::suits)?;
+            if record.opaque_root {
+                dirs.clear();
+            }
+            dirs.push(self.layer_dir(&layer.chain_id));
+        }
+        Some(dirs)
+    }
+
     /// Whether a layer's tree is there, complete, and was unpacked by this user.
     #[must_use]
     pub fn is_unpacked(&self, chain_id: &Digest) -> bool {
