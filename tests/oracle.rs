@@ -43,14 +43,14 @@ const COMMANDS: &[Case] = &[
     both("run --name NAME --hostname box -e A=b -e HOME -w /tmp -- /bin/pwd", 0),
     both("run -v BED/shared:/mnt/rw -v BED/shared:/mnt/ro:ro -v BED/file:/mnt/file -- /bin/cat /mnt/file", 0),
     both("run --tmpfs /scratch --tmpfs /run:size=1m,exec --read-only -- /bin/ls /scratch", 0),
-    root("run --memory 64m --cpus 0.5 --pids-limit 50 -u 1000:1000 -- /bin/id", 0),
+    root("run --memory 64m --cpus 0.5 --pids-limit 50 -u 1000:1000 -w / -- /bin/id", 0),
     both("run --init -- /bin/sh -c '(sleep 0.01 &) ; exit 3'", 3),
-    root("run --init --memory 64m -u 1000:1000 -- /bin/true", 0),
+    root("run --init --memory 64m -u 1000:1000 -w / -- /bin/true", 0),
     both("run --network host --pids-limit -1 --allow-setuid -- /bin/true", 0),
     both("run --rootfs BED/rootfs -- /bin/sh -c 'echo x >/new'", 0),
     both("run -i -- /bin/cat", 0),
     both("run -t -- /bin/true", 0),
-    both("run -- /bin/sh -c 'kill -9 $$'", 137),
+    both("run --init -- /bin/sh -c 'kill -9 $$'", 137),
     both("run -- /nowhere", 127),
     both("run -- /etc/passwd", 126),
     both("run -v BED/shared:/mnt -- /mnt/nowhere", 127),
@@ -145,6 +145,8 @@ struct Told(Vec<(String, Vec<Deed>)>);
 enum Deed {
     Call { text: String, result: String, errno: Option<String> },
     Bulk { what: String, subject: String, calls: BTreeMap<String, u64> },
+    /// The end of the plan, which the recorder writes out at once: what follows is no part of it.
+    End,
 }
 
 impl Told {
@@ -154,6 +156,7 @@ impl Told {
             let (actor, deed) = match event.clone() {
                 Event::Call { actor, text, result, errno, .. } => (actor, Deed::Call { text, result, errno }),
                 Event::Bulk { actor, what, subject, calls, .. } => (actor, Deed::Bulk { what, subject, calls }),
+                Event::Done { .. } => ("parent".to_owned(), Deed::End),
                 _ => continue,
             };
             match all.iter_mut().find(|(known, _)| *known == actor) {
@@ -260,7 +263,10 @@ impl Files {
 
     fn about(&self, line: &Line) -> String {
         let first = first(line);
-        let named = line.text.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
+        // The first string of symlinkat is what the link says, not where it is.
+        let text = if line.name == "symlinkat" { line.text.split_once("\", ").map_or("", |(_, rest)| rest) } else { &line.text };
+        let first = if line.name == "symlinkat" { text.split(',').next().unwrap_or_default() } else { first };
+        let named = text.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
         let of_fd = first.parse::<i64>().ok().and_then(|fd| self.0.get(&fd).cloned());
         let by_name =
             first == "AT_FDCWD" || first.starts_with('"') || line.name.ends_with("at") || has(line, &["statx", "openat2"]);
@@ -280,8 +286,16 @@ impl Files {
             "signalfd4" => "<signals>".to_owned(),
             "pidfd_open" => "<pidfd>".to_owned(),
             "socket" if line.text.contains("NETLINK_ROUTE") => "<netlink>".to_owned(),
+            // By this mark, what is done through it is told from what is done by path.
+            "openat" if line.text.contains("O_PATH") && self.about(line).ends_with("/layers") => self.about(line) + "/.",
             "open" | "openat" | "openat2" | "dup" | "dup2" | "dup3" => self.about(line),
             "fcntl" if line.text.contains("F_DUPFD") => self.about(line),
+            // A descriptor that the child hands over: the master side of a terminal.
+            "recvmsg" => {
+                let handed = line.text.split_once("SCM_RIGHTS, cmsg_data=[").and_then(|(_, rest)| rest.split(']').next());
+                handed.and_then(|fd| fd.parse().ok()).map(|fd| self.0.insert(fd, "<terminal>".to_owned()));
+                return;
+            }
             "socketpair" => {
                 let pair = line.text.rsplit_once('[').map_or("", |(_, pair)| pair);
                 for fd in pair.split([',', ']', ' ']).filter_map(|fd| fd.parse().ok()) {
@@ -368,7 +382,7 @@ const PLUMBING: &[Plumbing] = &[
     Plumbing {
         file: "src/engine/wait/terminal.rs",
         why: "the person's terminal is raw while the workload's is served, and both are read and written",
-        is: |line, _, _| line.name == "ioctl" && ["TCGETS", "TCSETS", "TIOCGWINSZ", "TIOCSWINSZ", "FIONBIO"].iter().any(|what| line.text.contains(what)),
+        is: |line, subject, _| line.name == "write" && subject == "<terminal>" || line.name == "ioctl" && ["TCGETS", "TCSETS", "TIOCGWINSZ", "TIOCSWINSZ", "FIONBIO"].iter().any(|what| line.text.contains(what)),
     },
     Plumbing {
         file: "src/engine/link.rs",
@@ -432,14 +446,21 @@ fn is_store(line: &Line, subject: &str, place: &Place) -> bool {
     below && has(line, &names) || line.name == "clone3" && line.text.contains("CLONE_THREAD")
 }
 
-/// The tree that a layer is unpacked into: every call below it is counted.
-fn in_unpacked_tree(subject: &str, place: &Place) -> bool {
-    place.is_below(subject, "tmp") && subject.contains("/tmp/tree.")
+/// Whether a call is about the tree that a layer is unpacked into, or about an unpacked layer. There every call
+/// is counted, but where the store makes sure that the place of a new layer is free.
+fn in_tree_of_layer(line: &Line, subject: &str, removing: bool, place: &Place) -> bool {
+    let layers = format!("{}/layers", place.state);
+    if subject == layers && line.text.contains("O_PATH") || subject.starts_with(&format!("{layers}/.")) {
+        return removing;
+    }
+    let unpacked = place.is_below(subject, "tmp") && subject.contains("/tmp/tree.");
+    // A layer's directories take after those of the layers below it.
+    unpacked || place.is_below(subject, "layers") && !subject.ends_with(".json") && subject != layers
 }
 
 /// The root of that tree is made, looked at and renamed by the store.
 fn is_root_of_tree(line: &Line) -> bool {
-    has(line, &["mkdir", "rename"]) || line.text.starts_with("statx(AT_FDCWD")
+    has(line, &["mkdir", "rename", "fsync", "syncfs"]) || line.text.starts_with("statx(AT_FDCWD")
 }
 
 /// Rules that make two texts of the same call equal. There are three.
@@ -468,13 +489,22 @@ fn normalised(text: &str) -> String {
     text
 }
 
-fn is_same(text: &str, result: &str, errno: Option<&str>, line: &Line) -> bool {
-    let theirs = normalised(&line.result);
-    let answered = match errno {
-        Some(errno) => theirs.starts_with(&format!("{result} {errno} ")),
-        None => theirs.split(' ').next() == Some(result),
-    };
-    answered && normalised(text) == normalised(&line.text)
+impl Deed {
+    /// Whether strace saw it in this line.
+    fn is(&self, line: &Line) -> bool {
+        match self {
+            Self::Bulk { .. } => false,
+            Self::End => line.name == "write" && line.text.contains(r#"{\"event\":\"done\""#),
+            Self::Call { text, result, errno } => {
+                let theirs = normalised(&line.result);
+                let answered = match errno {
+                    Some(errno) => theirs.starts_with(&format!("{result} {errno} ")),
+                    None => theirs.split(' ').next() == Some(result),
+                };
+                answered && normalised(text) == normalised(&line.text)
+            }
+        }
+    }
 }
 
 /// Compares one process with what was told of it.
@@ -482,11 +512,8 @@ fn compare(process: &Process, told: &[Deed], place: &Place, faults: &mut Vec<Str
     let mut next = 0;
     let mut window: Vec<&(Line, String)> = Vec::new();
     for seen in &process.lines {
-        let call = (next..told.len()).find(|at| matches!(told[*at], Deed::Call { .. }));
-        if let Some(at) = call
-            && let Deed::Call { text, result, errno } = &told[at]
-            && is_same(text, result, errno.as_deref(), &seen.0)
-        {
+        let single = (next..told.len()).find(|at| !matches!(told[*at], Deed::Bulk { .. }));
+        if let Some(at) = single.filter(|at| told[*at].is(&seen.0)) {
             untold(&told[next..at], &window, place, faults);
             (next, window) = (at + 1, Vec::new());
         } else {
@@ -507,11 +534,12 @@ fn compare(process: &Process, told: &[Deed], place: &Place, faults: &mut Vec<Str
 /// Between two told calls: only plumbing, or the calls of bulk work, as many as were told.
 fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mut Vec<String>) {
     let mut wanted: BTreeMap<&str, u64> = BTreeMap::new();
-    let (mut image, mut removed) = (false, Vec::new());
+    let (mut image, mut removing, mut removed) = (false, false, Vec::new());
     for bulk in bulks {
         let Deed::Bulk { what, subject, calls } = bulk else { continue };
         calls.iter().for_each(|(name, count)| *wanted.entry(name).or_default() += count);
         image |= what.contains("image");
+        removing |= what == "remove image";
         if what == "remove tree" {
             removed.push(subject.as_str());
         }
@@ -523,7 +551,7 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
     let mut made: BTreeMap<&str, u64> = BTreeMap::new();
     for (line, subject) in window {
         let is_plumbing = PLUMBING.iter().any(|one| (one.is)(line, subject, place));
-        let of_tree = removes(subject) || image && in_unpacked_tree(subject, place) && !is_root_of_tree(line);
+        let of_tree = removes(subject) || image && in_tree_of_layer(line, subject, removing, place) && !is_root_of_tree(line);
         // What a descriptor is asked about itself is counted nowhere.
         if of_tree && line.name != "fcntl" {
             *made.entry(&line.name).or_default() += 1;
