@@ -247,5 +247,6 @@ fn remove_image(name: &str, state: &Path) -> Result<Summary> {
     summary.counts.insert("blobs".to_owned(), report.blobs);
     summary.counts.insert("bytes".to_owned(), report.blob_bytes);
     summary.counts.insert("layers".to_owned(), report.layers);
+    summary.calls = calls_of(&report.tally);
     Ok(summary)
 }

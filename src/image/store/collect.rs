@@ -30,6 +30,9 @@ pub struct RemoveReport {
     pub blob_bytes: u64,
     /// How many unpacked layers were removed.
     pub layers: u64,
+    /// The calls that removed those layers.
+    #[serde(skip)]
+    pub tally: Tally,
     /// The image because of which nothing could be collected: it cannot be read, so what it uses is not known.
     pub unreadable: Option<Digest>,
 }
@@ -127,7 +130,7 @@ impl Store {
         }
         for (path, name) in layers {
             if is_tree_name(&name) && !used.layers.contains(&name) {
-                remove_tree(&path, &mut Tally::default())?;
+                remove_tree(&path, &mut report.tally)?;
                 report.layers += 1;
             }
         }
