@@ -123,7 +123,13 @@ fn examine(bed: &Bed, case: &Case, pace: &str) -> Vec<String> {
     let done = command.global(pace).recorded().input("typed\n").traced(options).done();
     let mut faults = Vec::new();
     if done.code != case.code {
-        faults.push(format!("exit code {} instead of {}: {}{}", done.code, case.code, done.text(), done.stderr));
+        faults.push(format!(
+            "exit code {} instead of {}: {}{}",
+            done.code,
+            case.code,
+            done.text(),
+            done.stderr
+        ));
     }
     let told = Told::from(&done.events());
     let processes = Process::all(&trace::parse(&done.trace));
@@ -143,8 +149,16 @@ fn examine(bed: &Bed, case: &Case, pace: &str) -> Vec<String> {
 struct Told(Vec<(String, Vec<Deed>)>);
 
 enum Deed {
-    Call { text: String, result: String, errno: Option<String> },
-    Bulk { what: String, subject: String, calls: BTreeMap<String, u64> },
+    Call {
+        text: String,
+        result: String,
+        errno: Option<String>,
+    },
+    Bulk {
+        what: String,
+        subject: String,
+        calls: BTreeMap<String, u64>,
+    },
     /// The end of the plan, which the recorder writes out at once: what follows is no part of it.
     End,
 }
@@ -155,7 +169,9 @@ impl Told {
         for event in events {
             let (actor, deed) = match event.clone() {
                 Event::Call { actor, text, result, errno, .. } => (actor, Deed::Call { text, result, errno }),
-                Event::Bulk { actor, what, subject, calls, .. } => (actor, Deed::Bulk { what, subject, calls }),
+                Event::Bulk { actor, what, subject, calls, .. } => {
+                    (actor, Deed::Bulk { what, subject, calls })
+                }
                 Event::Done { .. } => ("parent".to_owned(), Deed::End),
                 _ => continue,
             };
@@ -264,12 +280,18 @@ impl Files {
     fn about(&self, line: &Line) -> String {
         let first = first(line);
         // The first string of symlinkat is what the link says, not where it is.
-        let text = if line.name == "symlinkat" { line.text.split_once("\", ").map_or("", |(_, rest)| rest) } else { &line.text };
+        let text = if line.name == "symlinkat" {
+            line.text.split_once("\", ").map_or("", |(_, rest)| rest)
+        } else {
+            &line.text
+        };
         let first = if line.name == "symlinkat" { text.split(',').next().unwrap_or_default() } else { first };
         let named = text.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
         let of_fd = first.parse::<i64>().ok().and_then(|fd| self.0.get(&fd).cloned());
-        let by_name =
-            first == "AT_FDCWD" || first.starts_with('"') || line.name.ends_with("at") || has(line, &["statx", "openat2"]);
+        let by_name = first == "AT_FDCWD"
+            || first.starts_with('"')
+            || line.name.ends_with("at")
+            || has(line, &["statx", "openat2"]);
         match (named, of_fd) {
             (Some(name), _) if by_name && name.starts_with('/') => name.to_owned(),
             (Some(name), Some(dir)) if by_name && !name.is_empty() => format!("{dir}/{name}"),
@@ -287,12 +309,17 @@ impl Files {
             "pidfd_open" => "<pidfd>".to_owned(),
             "socket" if line.text.contains("NETLINK_ROUTE") => "<netlink>".to_owned(),
             // By this mark, what is done through it is told from what is done by path.
-            "openat" if line.text.contains("O_PATH") && self.about(line).ends_with("/layers") => self.about(line) + "/.",
+            "openat" if line.text.contains("O_PATH") && self.about(line).ends_with("/layers") => {
+                self.about(line) + "/."
+            }
             "open" | "openat" | "openat2" | "dup" | "dup2" | "dup3" => self.about(line),
             "fcntl" if line.text.contains("F_DUPFD") => self.about(line),
             // A descriptor that the child hands over: the master side of a terminal.
             "recvmsg" => {
-                let handed = line.text.split_once("SCM_RIGHTS, cmsg_data=[").and_then(|(_, rest)| rest.split(']').next());
+                let handed = line
+                    .text
+                    .split_once("SCM_RIGHTS, cmsg_data=[")
+                    .and_then(|(_, rest)| rest.split(']').next());
                 handed.and_then(|fd| fd.parse().ok()).map(|fd| self.0.insert(fd, "<terminal>".to_owned()));
                 return;
             }
@@ -351,7 +378,11 @@ fn has(line: &Line, names: &[&str]) -> bool {
 }
 
 const PLUMBING: &[Plumbing] = &[
-    Plumbing { file: "everywhere", why: "reading changes nothing", is: |line, _, _| among(READS, &line.name) },
+    Plumbing {
+        file: "everywhere",
+        why: "reading changes nothing",
+        is: |line, _, _| among(READS, &line.name),
+    },
     Plumbing {
         file: "everywhere",
         why: "opening changes nothing where nothing is created or emptied",
@@ -361,13 +392,16 @@ const PLUMBING: &[Plumbing] = &[
         file: "everywhere",
         why: "the standard library asks whether a descriptor that it closes is open, and copies descriptors",
         is: |line, _, _| {
-            line.name == "fcntl" && ["F_GETFD", "F_GETFL", "F_DUPFD_CLOEXEC"].iter().any(|what| line.text.contains(what))
+            line.name == "fcntl"
+                && ["F_GETFD", "F_GETFL", "F_DUPFD_CLOEXEC"].iter().any(|what| line.text.contains(what))
         },
     },
     Plumbing {
         file: "the C library, the loader, the allocator",
         why: "a program's own memory",
-        is: |line, _, _| among(OWN_MEMORY, &line.name) || line.name == "prlimit64" && line.text.contains(", NULL, "),
+        is: |line, _, _| {
+            among(OWN_MEMORY, &line.name) || line.name == "prlimit64" && line.text.contains(", NULL, ")
+        },
     },
     Plumbing {
         file: "src/main.rs, the standard library",
@@ -382,13 +416,20 @@ const PLUMBING: &[Plumbing] = &[
     Plumbing {
         file: "src/engine/wait/terminal.rs",
         why: "the person's terminal is raw while the workload's is served, and both are read and written",
-        is: |line, subject, _| line.name == "write" && subject == "<terminal>" || line.name == "ioctl" && ["TCGETS", "TCSETS", "TIOCGWINSZ", "TIOCSWINSZ", "FIONBIO"].iter().any(|what| line.text.contains(what)),
+        is: |line, subject, _| {
+            line.name == "write" && subject == "<terminal>"
+                || line.name == "ioctl"
+                    && ["TCGETS", "TCSETS", "TIOCGWINSZ", "TIOCSWINSZ", "FIONBIO"]
+                        .iter()
+                        .any(|what| line.text.contains(what))
+        },
     },
     Plumbing {
         file: "src/engine/link.rs",
         why: "the report socket between parent and child",
         is: |line, subject, _| {
-            line.name == "socketpair" || subject == "<report>" && has(line, &["sendmsg", "recvmsg", "recvfrom"])
+            line.name == "socketpair"
+                || subject == "<report>" && has(line, &["sendmsg", "recvmsg", "recvfrom"])
         },
     },
     Plumbing {
@@ -397,13 +438,17 @@ const PLUMBING: &[Plumbing] = &[
         is: |line, subject, _| {
             let dumps = ["NLM_F_DUMP", "NLM_F_REQUEST|0x300"].iter().any(|flags| line.text.contains(flags));
             line.name == "socket" && line.text.contains("NETLINK_ROUTE")
-                || subject == "<netlink>" && (has(line, &["bind", "recvmsg"]) || line.name == "sendto" && dumps)
+                || subject == "<netlink>"
+                    && (has(line, &["bind", "recvmsg"]) || line.name == "sendto" && dumps)
         },
     },
     Plumbing {
         file: "src/probe, the standard library",
         why: "what this process is asked about itself; the names of the threads that unpack",
-        is: |line, _, _| line.name == "prctl" && ["PR_GET_", "PR_CAPBSET_READ", "PR_SET_NAME"].iter().any(|what| line.text.contains(what)),
+        is: |line, _, _| {
+            line.name == "prctl"
+                && ["PR_GET_", "PR_CAPBSET_READ", "PR_SET_NAME"].iter().any(|what| line.text.contains(what))
+        },
     },
     Plumbing {
         file: "src/state/journal.rs",
@@ -417,7 +462,9 @@ const PLUMBING: &[Plumbing] = &[
     Plumbing {
         file: "src/report/recorder.rs",
         why: "the recording",
-        is: |line, subject, _| subject.ends_with(".json") && subject.contains("/io-") && has(line, &["openat", "write"]),
+        is: |line, subject, _| {
+            subject.ends_with(".json") && subject.contains("/io-") && has(line, &["openat", "write"])
+        },
     },
     Plumbing {
         file: "src/report/narrator.rs, src/main.rs",
@@ -428,7 +475,8 @@ const PLUMBING: &[Plumbing] = &[
         file: "src/image/store/lock.rs",
         why: "as long as an image is being read, nobody removes it",
         is: |line, subject, place| {
-            (place.is_below(subject, "pins") || place.is_below(subject, "lock")) && has(line, &["openat", "flock"])
+            (place.is_below(subject, "pins") || place.is_below(subject, "lock"))
+                && has(line, &["openat", "flock"])
         },
     },
 ];
@@ -438,8 +486,26 @@ const PLUMBING: &[Plumbing] = &[
 fn is_store(line: &Line, subject: &str, place: &Place) -> bool {
     let own = ["blobs", "layers", "tmp", "index.json", "oci-layout", "lock", "pins"];
     let names = [
-        "openat", "write", "mkdir", "rename", "renameat", "unlink", "rmdir", "fsync", "fdatasync", "syncfs", "flock", "link",
-        "ftruncate", "fallocate", "copy_file_range", "sendfile", "utimensat", "fchmod", "unlinkat", "sync_file_range",
+        "openat",
+        "write",
+        "mkdir",
+        "rename",
+        "renameat",
+        "unlink",
+        "rmdir",
+        "fsync",
+        "fdatasync",
+        "syncfs",
+        "flock",
+        "link",
+        "ftruncate",
+        "fallocate",
+        "copy_file_range",
+        "sendfile",
+        "utimensat",
+        "fchmod",
+        "unlinkat",
+        "sync_file_range",
         "fadvise64",
     ];
     let below = own.iter().any(|folder| place.is_below(subject, folder)) || subject == place.state;
@@ -481,7 +547,9 @@ fn normalised(text: &str) -> String {
     }
     // strace decodes netlink only in its own network namespace: what is left of a message is its header.
     if text.contains("{nlmsg_len=") && (text.starts_with("sendto(") || text.starts_with("recvfrom(")) {
-        let keep = |key: &str| text.split(key).nth(1).and_then(|rest| rest.split([',', '}']).next()).unwrap_or("").to_owned();
+        let keep = |key: &str| {
+            text.split(key).nth(1).and_then(|rest| rest.split([',', '}']).next()).unwrap_or("").to_owned()
+        };
         let parts = ["nlmsg_len=", "nlmsg_flags=", "nlmsg_seq=", "error="].map(keep);
         let end = text.rfind("], ").map_or("", |at| &text[at..]);
         text = format!("{}{parts:?}{end}", text.split('[').next().unwrap_or_default());
@@ -525,8 +593,11 @@ fn compare(process: &Process, told: &[Deed], place: &Place, faults: &mut Vec<Str
     if let Some(Deed::Call { text, result, errno }) = told.get(next + bulks) {
         let errno = errno.as_deref().unwrap_or_default();
         let name = text.split('(').next().unwrap_or_default();
-        let near: String =
-            window.iter().filter(|(line, _)| line.name == name).map(|(line, _)| format!("\n  strace  {}", line.whole())).collect();
+        let near: String = window
+            .iter()
+            .filter(|(line, _)| line.name == name)
+            .map(|(line, _)| format!("\n  strace  {}", line.whole()))
+            .collect();
         faults.push(format!("told, but not made like this:\n  cutaway {text} = {result} {errno}{near}"));
     }
 }
@@ -546,12 +617,15 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
     }
     let removes = |subject: &str| {
         let parent = |tree: &str| tree.rsplit_once('/').is_some_and(|(parent, _)| parent == subject);
-        removed.iter().any(|tree| subject == *tree || subject.starts_with(&format!("{tree}/")) || parent(tree))
+        removed
+            .iter()
+            .any(|tree| subject == *tree || subject.starts_with(&format!("{tree}/")) || parent(tree))
     };
     let mut made: BTreeMap<&str, u64> = BTreeMap::new();
     for (line, subject) in window {
         let is_plumbing = PLUMBING.iter().any(|one| (one.is)(line, subject, place));
-        let of_tree = removes(subject) || image && in_tree_of_layer(line, subject, removing, place) && !is_root_of_tree(line);
+        let of_tree = removes(subject)
+            || image && in_tree_of_layer(line, subject, removing, place) && !is_root_of_tree(line);
         // What a descriptor is asked about itself is counted nowhere.
         if of_tree && line.name != "fcntl" {
             *made.entry(&line.name).or_default() += 1;
@@ -560,7 +634,10 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
                 *made.entry(&line.name).or_default() += 1;
             } else {
                 let place = if subject.is_empty() { String::new() } else { format!("   [{subject}]") };
-                faults.push(format!("made, but not told: {}{place}", line.whole().chars().take(300).collect::<String>()));
+                faults.push(format!(
+                    "made, but not told: {}{place}",
+                    line.whole().chars().take(300).collect::<String>()
+                ));
             }
         }
     }

@@ -152,7 +152,15 @@ impl Bed {
     /// Makes a file of the bed's user.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let path = self.path(name);
-        for missing in path.parent().unwrap().ancestors().take_while(|dir| !dir.exists()).collect::<Vec<_>>().iter().rev() {
+        for missing in path
+            .parent()
+            .unwrap()
+            .ancestors()
+            .take_while(|dir| !dir.exists())
+            .collect::<Vec<_>>()
+            .iter()
+            .rev()
+        {
             fs::create_dir(missing).unwrap();
             self.give(missing);
         }
@@ -366,7 +374,10 @@ impl Running<'_> {
 
     /// Waits until it has printed this.
     pub fn prints(&self, text: &str) -> &Self {
-        until(|| self.stdout().contains(text), || format!("{:?} in {:?} of {}", text, self.stdout(), self.line));
+        until(
+            || self.stdout().contains(text),
+            || format!("{:?} in {:?} of {}", text, self.stdout(), self.line),
+        );
         self
     }
 
