@@ -311,9 +311,9 @@ fn notes(rootless: bool, uid: u32, overlay: &Overlay) -> Vec<String> {
             .to_owned()
     };
     let how = match overlay {
-        Overlay::Mount => "layers: they fit in one page, so mount(2) takes them all at once".to_owned(),
-        Overlay::Fsopen => {
-            "layers: too long for mount(2), which takes one page of options; fsconfig(2) takes one at a time"
+        Overlay::Paths => "layers: their paths fit in one page, which is what mount(2) takes".to_owned(),
+        Overlay::Links => {
+            "layers: their paths do not fit in the one page that mount(2) takes, so each gets a short name"
                 .to_owned()
         }
     };
