@@ -159,7 +159,9 @@ impl<K: Processes + 'static> Engine<K> {
             // Until the exec there may be something to tell, and lines need an ordinary terminal.
             let talks =
                 self.hears_child() && self.children.get(index).is_some_and(|child| child.link.is_some());
-            session.iter_mut().for_each(|session| session.set_raw(!talks));
+            if let Some(session) = session.as_deref_mut() {
+                session.set_raw(!talks);
+            }
             self.flush_reports();
             for woken in self.sleep(index, pidfd, session.as_deref()) {
                 match woken {
@@ -231,14 +233,16 @@ impl<K: Processes + 'static> Engine<K> {
         &mut self,
         index: usize,
         asked: &mut Asked,
-        mut session: Option<&mut terminal::Session>,
+        session: Option<&mut terminal::Session>,
     ) -> Flow {
         let Some(signal) = self.signals.as_mut().and_then(Signals::next) else { return Ok(()) };
         if signal == Signal::SIGCHLD {
             self.reap_orphans(index);
             return Ok(());
         }
-        if let (Signal::SIGWINCH, Some(session)) = (signal, session.as_deref_mut()) {
+        if signal == Signal::SIGWINCH
+            && let Some(session) = session
+        {
             session.resize();
             return Ok(());
         }
@@ -260,7 +264,9 @@ impl<K: Processes + 'static> Engine<K> {
                 send = Signal::SIGKILL;
             }
         }
-        session.iter_mut().for_each(|session| session.set_raw(false));
+        if let Some(session) = session {
+            session.set_raw(false);
+        }
         let text = match (send == signal, handled) {
             (false, _) => "asked again: the workload gets SIGKILL",
             (true, true) => "passed on to the workload",

@@ -139,6 +139,7 @@ pub fn chdir(path: impl Into<Text>) -> Syscall {
 }
 
 /// Swaps the root mount.
+#[must_use]
 pub fn pivot_root(new_root: &str, put_old: &str) -> Syscall {
     Syscall::PivotRoot { new_root: new_root.into(), put_old: put_old.into() }
 }

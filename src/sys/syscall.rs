@@ -120,6 +120,9 @@ pub enum Netlink {
     Route,
 }
 
+/// The name of execve(2), whose success is concluded and not seen.
+pub const EXECVE: &str = "execve";
+
 /// How many bytes an answer may have. The kernel's acknowledgements are far smaller.
 pub const ANSWER: usize = 8192;
 
@@ -499,7 +502,7 @@ impl Syscall {
     pub fn has_slots(&self) -> bool {
         let (mut values, mut texts) = (false, false);
         self.clone().visit(&mut |value| values |= matches!(value, Value::Later(_)), &mut |text| {
-            texts |= text.known().is_none()
+            texts |= text.known().is_none();
         });
         values || texts
     }

@@ -59,7 +59,7 @@ pub fn pivot() -> Step {
     Step::say("Swap the root mount")
         .why(
             "pivot_root makes the merged tree the root of this mount namespace and puts the host's root on \
-             top of the same place, where the last step takes it away. chroot would only move a pointer, and \
+             top of the same place, where a later step takes it away. chroot would only move a pointer, and \
              a root process can move it back.",
         )
         .chapter("6")
@@ -80,6 +80,7 @@ pub fn leave_host() -> Step {
         .chapter("6")
         .calls([Call::from(mount::detach(".")), calls::close(HOST_ROOT), calls::chdir("/").into()])
         .look_at([Probe::Mounts])
+        .expect([Claim::Mounted { at: "/".into(), fstype: "overlay".into() }])
 }
 
 /// With `--read-only`, the last change to the root.

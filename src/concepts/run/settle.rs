@@ -116,7 +116,7 @@ pub fn prepare(args: &RunArgs, context: &Context) -> Result<Stage> {
 /// Whether the image can be run as it is, or what has to be done first.
 enum Found {
     /// With the directories of its layers, the lowest first.
-    Ready(Image, Vec<PathBuf>),
+    Ready(Box<Image>, Vec<PathBuf>),
     Missing(Stage),
 }
 
@@ -129,7 +129,7 @@ fn find(args: &RunArgs, context: &Context) -> Result<Found> {
     }
     let demo =
         || prepare_plan("prepare the demo image", demo_step(), Bulk::BuildDemo { state: state.clone() });
-    let ready = |image: Image| store.ready_dirs(&image).map(|dirs| Found::Ready(image, dirs));
+    let ready = |image: Image| store.ready_dirs(&image).map(|dirs| Found::Ready(Box::new(image), dirs));
     Ok(match reference(args)? {
         None => store.find(&demo_name()?).ok().and_then(ready).unwrap_or_else(|| Found::Missing(demo())),
         Some(Reference::Name(name)) => match store.find(&name) {
@@ -143,14 +143,16 @@ fn find(args: &RunArgs, context: &Context) -> Result<Found> {
         },
         Some(Reference::Path(path)) => {
             let image = source::open(&path, &source::Options::default())?;
+            let image_name = image.name.clone();
             let stored = image.digest().to_string().parse().ok().and_then(|name| store.find(&name).ok());
             let source = args.image().cloned().unwrap_or_default();
-            stored.and_then(ready).unwrap_or_else(|| Found::Missing(load_plan(source, state.clone())))
+            let name = path.store_name(image_name.as_deref());
+            stored.and_then(ready).unwrap_or_else(|| Found::Missing(load_plan(source, name, state.clone())))
         }
     })
 }
 
-fn load_plan(source: OsString, state: PathBuf) -> Stage {
+fn load_plan(source: OsString, name: String, state: PathBuf) -> Stage {
     let step = Step::say("Load the image into the store")
         .why(
             "Each layer is read once: copied, its digest compared with what the manifest says, decompressed, \
@@ -158,7 +160,7 @@ fn load_plan(source: OsString, state: PathBuf) -> Stage {
         )
         .chapter("7");
     let limits = crate::image::unpack::Limits::default();
-    prepare_plan("load the image", step, Bulk::LoadImage { source, name: None, limits, state })
+    prepare_plan("load the image", step, Bulk::LoadImage { source, name: Some(name), limits, state })
 }
 
 fn prepare_plan(title: &str, step: Step, work: Bulk) -> Stage {
@@ -192,7 +194,7 @@ fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
     }
     let title =
         args.image().map_or_else(|| demo::NAME.to_owned(), |typed| typed.to_string_lossy().into_owned());
-    let ready = match context.passed_on::<(Image, Vec<PathBuf>)>() {
+    let ready = match context.passed_on::<(Box<Image>, Vec<PathBuf>)>() {
         Some(ready) => ready,
         None if context.explain => return unprepared(args, context, title),
         // It was prepared a moment ago.
@@ -269,7 +271,7 @@ impl Settled {
             title: picture.title,
             uses: picture.uses,
             etc_files: names::etc_files(&hostname, args.network),
-            notes: notes(rootless, here.uid, &overlay),
+            notes: notes(rootless, here.uid, &overlay, args.network),
             rootless,
             own_uid: here.euid,
             own_gid: here.gid,
@@ -302,7 +304,7 @@ impl Settled {
     }
 }
 
-fn notes(rootless: bool, uid: u32, overlay: &Overlay) -> Vec<String> {
+fn notes(rootless: bool, uid: u32, overlay: &Overlay, network: Network) -> Vec<String> {
     let who = if rootless {
         format!("rootless: you are user {uid}; a user namespace makes you root inside, and only there")
     } else {
@@ -316,7 +318,13 @@ fn notes(rootless: bool, uid: u32, overlay: &Overlay) -> Vec<String> {
                 .to_owned()
         }
     };
-    vec![who, how]
+    let mut notes = vec![who, how];
+    if network == Network::Host {
+        notes.push(
+            "network: the host's own; its abstract UNIX sockets can be reached too, which no file mode guards".to_owned(),
+        );
+    }
+    notes
 }
 
 fn layer_texts(picture: &Picture) -> Vec<Text> {
