@@ -65,46 +65,6 @@ fn images_of_other_tools_run() {
     let line =
         |field: &Vec<&str>| format!("{} {} {}", field[1].trim_start_matches('0'), field[2], name(field));
     let told = fields.iter().map(line).collect::<Vec<_>>().join("\n") + "\n";
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/make-images");
-    let made = Command::new(script).arg(into).output().unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-}
-
-#[test]
-fn images_of_other_tools_run() {
-    if !["root", "umoci", "skopeo", "buildah", "podman", "busybox"].into_iter().all(need) {
-        return;
-    }
-    let images = tempfile::tempdir().unwrap();
-    make_images(images.path());
-    let images = images.path();
-    let Some(bed) = Bed::new(Who::Root) else { return };
-    for name in SAME {
-        let image = images.join(name);
-        bed.run([image.as_os_str()])
-            .quiet()
-            .done()
-            .exits(0)
-            .prints("green\n0\n/data\nfrom the second layer\n");
-    }
-    for name in ["umoci", "buildah"] {
-        bed.run([images.join(name).as_os_str()]).quiet().done().prints("from the second layer\n");
-    }
-    // Seen from inside, every file has the mode and the owner that it had when the image was made.
-    let expected = std::fs::read(images.join("expected")).unwrap();
-    // One name is not UTF-8; a shell's `read` is not to be trusted with it.
-    let lines: Vec<&str> =
-        expected.split(|byte| *byte == b'\n').filter_map(|line| str::from_utf8(line).ok()).collect();
-    // The kernel's own file systems lie on these.
-    let kernels = |line: &str| [" dev", " proc", " sys"].iter().any(|name| line.ends_with(name));
-    let kept = lines.iter().filter(|line| !line.is_empty() && !kernels(line));
-    let fields: Vec<Vec<&str>> = kept.map(|line| line.splitn(6, ' ').collect()).collect();
-    let name = |field: &Vec<&str>| field[if field[0] == "f" || field[0] == "l" { 5 } else { 4 }].to_owned();
-    let names: String = fields.iter().map(|field| name(field) + "\n").collect();
-    let told: String = fields
-        .iter()
-        .map(|field| format!("{} {} {}\n", field[1].trim_start_matches('0'), field[2], name(field)))
-        .collect();
     let script = "cd /; while IFS= read -r name; do stat -c '%a %u:%g %n' \"$name\"; done";
     for image in ["oci", "oci-zstd", "docker-legacy.tar"] {
         let image = images.join(image).into_os_string();

@@ -251,7 +251,10 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     fn step(&mut self, id: String, mut step: Step) -> Flow {
-        self.check_signals()?;
+        // While it waits for a child, a signal may be the child's: waiting decides.
+        if !matches!(step.action, Action::Wait(_)) {
+            self.check_signals()?;
+        }
         self.ask(&id, &step)?;
         let actor = self.actor.to_owned();
         self.emit(|_| Event::Step {

@@ -90,7 +90,7 @@ impl<K: Processes + 'static> Engine<K> {
         let place = Where::Child(id.to_owned());
         let (actor, pace, watched) = (spawn.actor, self.pace, self.watched);
         let (slots, origin) = (self.slots.clone(), self.origin.clone());
-        let mask = self.signals.as_ref().map(wait::Signals::before);
+        let mask = self.signals.as_ref().map(wait::Signals::before).or(self.mask_before);
         Box::new(move |kernel| {
             let mut child = Engine::bare(kernel, actor, pace);
             (child.watched, child.slots, child.origin) = (watched, slots, origin);
@@ -127,7 +127,9 @@ impl<K: Processes + 'static> Engine<K> {
         match flow {
             Ok(()) => i32::from(self.status.unwrap_or(0)),
             Err(Stop::Executed | Stop::Quit) => 0,
-            Err(Stop::Signalled(_)) => i32::from(exit::CUTAWAY),
+            Err(Stop::Signalled(signal)) => {
+                i32::from(exit::SIGNAL) + i32::try_from(signal.number()).unwrap_or(0)
+            }
             Err(Stop::Failed(step, error)) => {
                 let code = error.parts().exit.unwrap_or(exit::CUTAWAY);
                 self.end_children();

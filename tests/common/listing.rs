@@ -25,7 +25,7 @@ impl Listing {
         for entry in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
             all.insert(format!("interface {}", entry.file_name().display()));
         }
-        for (pid, line) in processes(bed) {
+        for (pid, line) in processes(&bed.dir().to_string_lossy()) {
             all.insert(format!("process {pid} {line}"));
         }
         files(&bed.state(), &bed.state(), &mut all);
@@ -59,10 +59,9 @@ impl Listing {
     }
 }
 
-/// The processes of a bed: those that name its directory, and those that live in a container of it, which is
-/// seen by the layer of the bed in their mount table.
-pub fn processes(bed: &Bed) -> Vec<(i32, String)> {
-    let dir = bed.dir().to_string_lossy().into_owned();
+/// The processes of a bed or a container: those that have its directory or name on their command line, and those
+/// that have it in their mount table, because the container's writable layer is there.
+pub fn processes(mark: &str) -> Vec<(i32, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir("/proc").unwrap().flatten() {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
@@ -74,7 +73,7 @@ pub fn processes(bed: &Bed) -> Vec<(i32, String)> {
         let stat = String::from_utf8_lossy(&read("stat")).into_owned();
         let is_zombie = stat.rsplit(')').next().is_some_and(|rest| rest.trim_start().starts_with(['Z', 'X']));
         let mounts = String::from_utf8_lossy(&read("mountinfo")).into_owned();
-        if !is_zombie && (line.contains(&dir) || mounts.contains(&dir)) {
+        if !is_zombie && (line.contains(mark) || mounts.contains(mark)) {
             found.push((pid, line));
         }
     }
@@ -82,7 +81,7 @@ pub fn processes(bed: &Bed) -> Vec<(i32, String)> {
 }
 
 /// The places where cgroup trees are mounted.
-fn group_trees() -> Vec<PathBuf> {
+pub fn group_trees() -> Vec<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let fields = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
     fields.filter(|fields| fields[2].starts_with("cgroup")).map(|fields| fields[1].into()).collect()

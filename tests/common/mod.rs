@@ -180,7 +180,7 @@ impl Bed {
 
     /// A name for a container that no other test uses.
     pub fn name(&self) -> String {
-        format!("{}{}", self.tag, self.count.fetch_add(1, Ordering::Relaxed))
+        format!("{}{:04}", self.tag, self.count.fetch_add(1, Ordering::Relaxed))
     }
 
     /// `cutaway --state STATE ARGS`.
@@ -221,6 +221,37 @@ impl Bed {
     /// What is there now.
     pub fn listing(&self) -> Listing {
         Listing::take(self)
+    }
+
+    /// What there is of one container: processes, groups, files. A live one has some of each.
+    pub fn remains(&self, name: &str) -> Vec<String> {
+        let folders = ["containers", "journal"].map(|folder| self.state().join(folder).join(name));
+        let files = folders.into_iter().filter(|path| path.exists()).map(|path| path.display().to_string());
+        let groups = listing::group_trees().into_iter().map(|tree| tree.join(format!("cutaway-{name}")));
+        let groups = groups.filter(|group| group.exists()).map(|group| group.display().to_string());
+        files.chain(groups).chain(self.alive(name)).collect()
+    }
+
+    /// The processes of one container, cutaway's own among them.
+    pub fn alive(&self, name: &str) -> Vec<String> {
+        listing::processes(name).into_iter().map(|(pid, line)| format!("process {pid} {line}")).collect()
+    }
+
+    /// Waits until no process of a container is left: a second is more than the kernel needs.
+    #[track_caller]
+    pub fn dies_at_once(&self, name: &str, after: &str) {
+        let begun = Instant::now();
+        while !self.alive(name).is_empty() {
+            assert!(begun.elapsed() < Duration::from_secs(1), "alive after {after}: {:?}", self.alive(name));
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Nothing of a container is left.
+    #[track_caller]
+    pub fn nothing_remains(&self, name: &str, after: &str) {
+        let remains = self.remains(name);
+        assert!(remains.is_empty(), "left behind after {after}: {remains:#?}");
     }
 
     /// Replays what dead runs have left.
@@ -475,18 +506,28 @@ pub fn until(holds: impl Fn() -> bool, what: impl Fn() -> String) {
     }
 }
 
-/// Does the same for many inputs, by as many threads as there are processors.
-pub fn in_parallel<T: Send>(inputs: Vec<T>, deed: impl Fn(T) + Sync) {
+/// Does the same for many inputs, by as many threads as there are processors, each with a bed of its own.
+pub fn in_parallel<T: Send>(
+    who: Who,
+    inputs: Vec<T>,
+    furnish: impl Fn(&Bed) + Sync,
+    deed: impl Fn(&Bed, T) + Sync,
+) {
     let inputs = Mutex::new(inputs.into_iter());
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
+                let Some(bed) = Bed::new(who) else { return };
+                furnish(&bed);
+                let bed = bed.with_demo();
+                let before = bed.listing();
                 loop {
                     let next = inputs.lock().unwrap().next();
-                    let Some(next) = next else { return };
-                    deed(next);
+                    let Some(next) = next else { break };
+                    deed(&bed, next);
                 }
+                before.is_still(&bed, "all of it");
             });
         }
     });
