@@ -13,6 +13,7 @@
 //!   manifest, config, platform, json                   the documents themselves, strictly read
 //! stream      a layer's bytes, decompressed and verified while they flow
 //! store       the content-addressed store and its unpacked layers
+//! listing     the layers listed and merged in memory, without unpacking
 //! merged      what a container of these layers would see: files, users, commands
 //! write, demo an image made from this machine's own programs
 //! ```
@@ -29,6 +30,7 @@ mod docker_v1;
 pub mod files;
 mod json;
 mod layout;
+pub mod listing;
 pub mod manifest;
 pub mod merged;
 pub mod platform;
