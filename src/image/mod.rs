@@ -12,6 +12,7 @@
 //!   docker      manifest.json, or the older v1 folders (docker save)
 //!   manifest, config, platform, json                   the documents themselves, strictly read
 //! stream      a layer's bytes, decompressed and verified while they flow
+//! stack       all layers unpacked to directories of the user's own
 //! store       the content-addressed store and its unpacked layers
 //! listing     the layers listed and merged in memory, without unpacking
 //! merged      what a container of these layers would see: files, users, commands
@@ -28,6 +29,7 @@ pub mod digest;
 mod docker;
 mod docker_v1;
 pub mod files;
+pub mod find;
 mod json;
 mod layout;
 pub mod listing;
@@ -36,6 +38,7 @@ pub mod merged;
 pub mod platform;
 pub mod reference;
 pub mod source;
+pub mod stack;
 pub mod store;
 pub mod stream;
 pub mod unpack;
