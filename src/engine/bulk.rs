@@ -255,7 +255,9 @@ fn of_placed(placed: &Placed) -> Summary {
     summary.counts.insert("bytes read".to_owned(), placed.bytes);
     summary.us = Some(placed.us);
     if placed.unpacked.opaque_root {
-        summary.remarks.push("it hides everything below it: leave the lower layers out of the mount".to_owned());
+        summary
+            .remarks
+            .push("it hides everything below it: leave the lower layers out of the mount".to_owned());
     }
     summary
 }

@@ -3,11 +3,11 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
+use super::demo;
 use super::platform::Platform;
 use super::reference::Reference;
 use super::source::{self, Image};
 use super::store::Store;
-use super::demo;
 use crate::error::{Error, Result};
 
 /// Opens the image that is meant, for a platform if one was asked for. Nothing is loaded.

@@ -30,7 +30,12 @@ pub struct Placed {
 }
 
 /// Unpacks every layer below `into`, which must not exist or be empty. If anything fails, all of it is removed.
-pub fn unpack_all(image: &Image, into: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Vec<Placed>> {
+pub fn unpack_all(
+    image: &Image,
+    into: &Path,
+    limits: &Limits,
+    progress: &dyn Progress,
+) -> Result<Vec<Placed>> {
     let made = prepare(into)?;
     let done = place(image, into, limits, progress);
     if done.is_err() {

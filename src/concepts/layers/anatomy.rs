@@ -75,7 +75,10 @@ fn indexes(subject: &Subject, page: &mut Page<'_>) {
         if at == 0 {
             page.pair("file", "index.json");
             page.pair("size", &bytes(index.descriptor.size));
-            page.pair("digest", &format!("{}, which nothing has promised", shown(subject, &index.descriptor.digest)));
+            page.pair(
+                "digest",
+                &format!("{}, which nothing has promised", shown(subject, &index.descriptor.digest)),
+            );
         } else {
             document(subject, page, index);
         }
@@ -110,7 +113,9 @@ fn manifest(subject: &Subject, page: &mut Page<'_>) {
     );
     page.line("");
     if subject.image.found != Found::OciLayout {
-        page.notice("The archive has none. This one was written for it, from the files that the archive holds.");
+        page.notice(
+            "The archive has none. This one was written for it, from the files that the archive holds.",
+        );
     }
     document(subject, page, &subject.image.manifest);
 }
@@ -260,7 +265,10 @@ fn verdict(subject: &Subject, listed: &Listed, page: &mut Page<'_>) {
         ),
     );
     let command = subject.command();
-    page.next(&["--tree".to_owned(), "--file PATH".to_owned(), "--wasted".to_owned()].map(|flag| format!("{command} {flag}")));
+    page.next(
+        &["--tree".to_owned(), "--file PATH".to_owned(), "--wasted".to_owned()]
+            .map(|flag| format!("{command} {flag}")),
+    );
 }
 
 impl Page<'_> {

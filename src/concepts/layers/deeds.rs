@@ -47,7 +47,8 @@ pub fn unpack(subject: &Subject) -> Result<Stage> {
 /// After `--unpack`: how the directories are stacked.
 pub fn hint(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     let args = parse(matches)?;
-    let (Some(into), Some(typed), false) = (&args.unpack, &args.image, context.explain || context.json) else {
+    let (Some(into), Some(typed), false) = (&args.unpack, &args.image, context.explain || context.json)
+    else {
         return Ok(Stage::Nothing);
     };
     let image = crate::image::find::find(typed, &context.state, args.platform.as_deref())?;
@@ -78,7 +79,8 @@ pub fn extract(subject: Subject) -> Result<Stage> {
     let Some(to) = to else {
         return Ok(Stage::Stream(Box::new(move |out| copy(&subject.image, at, offset, out))));
     };
-    let to = std::path::absolute(&to).map_err(|cause| Error::io(format!("cannot use {}", to.display()), &cause))?;
+    let to = std::path::absolute(&to)
+        .map_err(|cause| Error::io(format!("cannot use {}", to.display()), &cause))?;
     let mut plan = Plan::new(format!("layers {} --extract {}", subject.typed.display(), typed.display()));
     plan.steps.push(
         Step::say("Copy the file out of the layer")

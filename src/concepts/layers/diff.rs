@@ -57,14 +57,20 @@ fn layers(one: &Image, other: &Image, page: &mut Page<'_>) {
     for at in 0..most {
         let lead = |sign: char| format!(" {sign} layer {:<4} ", at + 1);
         if at < same {
-            page.row(&lead('='), &format!("the same: chain ID sha256:{}", one.layers[at].chain_id.short()), Paint::Dim);
+            page.row(
+                &lead('='),
+                &format!("the same: chain ID sha256:{}", one.layers[at].chain_id.short()),
+                Paint::Dim,
+            );
             continue;
         }
         for (sign, image, counterpart) in [('-', one, other), ('+', other, one)] {
             let Some(layer) = image.layers.get(at) else { continue };
             let also = counterpart.layers.iter().position(|other| other.diff_id == layer.diff_id);
-            let also = also.map_or(String::new(), |at| format!(", the same archive as layer {} there", at + 1));
-            let text = format!("{}  diff ID sha256:{}{also}", bytes(layer.descriptor.size), layer.diff_id.short());
+            let also =
+                also.map_or(String::new(), |at| format!(", the same archive as layer {} there", at + 1));
+            let text =
+                format!("{}  diff ID sha256:{}{also}", bytes(layer.descriptor.size), layer.diff_id.short());
             page.row(&lead(sign), &text, Paint::Plain);
         }
     }
@@ -100,10 +106,10 @@ fn trees(differences: &[Difference], page: &mut Page<'_>) {
         page.entry(&format!(" {sign} "), &format!("/{}{tail}{text}", shown(&difference.path)), paint);
     }
     let sums = [removed, added, changed, touched].map(thousands);
-    page.verdict(
-        differences.is_empty(),
-        &format!("- {}  + {}  ~ {}, and {} that differ in nothing but their time", sums[0], sums[1], sums[2], sums[3]),
-    );
+    page.summary(&format!(
+        "- {}  + {}  ~ {}, and {} that differ in nothing but their time",
+        sums[0], sums[1], sums[2], sums[3]
+    ));
 }
 
 /// Every path that is not the same in both.
@@ -117,12 +123,19 @@ fn differences(one: &Listed, two: &Listed) -> Vec<Difference> {
     for (path, other) in right {
         let one = left.remove(&path);
         let what = one.as_ref().map(|one| file::differences(one, &other)).unwrap_or_default();
-        let same = one.as_ref().is_some_and(|one| what.is_empty() && one.mtime == other.mtime && same_content(one, &other));
+        let same = one
+            .as_ref()
+            .is_some_and(|one| what.is_empty() && one.mtime == other.mtime && same_content(one, &other));
         if !same {
             all.push(Difference { path, one, other: Some(other), what });
         }
     }
-    all.extend(left.into_iter().map(|(path, one)| Difference { path, one: Some(one), other: None, what: Vec::new() }));
+    all.extend(left.into_iter().map(|(path, one)| Difference {
+        path,
+        one: Some(one),
+        other: None,
+        what: Vec::new(),
+    }));
     all.sort_by(|one, other| one.path.cmp(&other.path));
     all
 }

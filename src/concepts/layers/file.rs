@@ -142,7 +142,8 @@ fn row(listed: &Listed, path: &[u8], at: usize, does: Does, page: &mut Page<'_>)
         }
         Does::Has(name, mark) => {
             let inode = inode(&listed.layers, name);
-            let size = if inode.what == What::File { format!("  {}", bytes(inode.size)) } else { String::new() };
+            let size =
+                if inode.what == What::File { format!("  {}", bytes(inode.size)) } else { String::new() };
             let text = format!(
                 "{} {}:{}{size}  {}{}",
                 words::mode(inode),
@@ -172,9 +173,10 @@ pub fn cause(tree: &Tree, by: At, path: &[u8]) -> String {
     let at = if name == path { "it".to_owned() } else { format!("/{}", shown(&name)) };
     match tree.inode(by.node).what {
         What::Whiteout => {
-            let (directory, base) = name.iter().rposition(|&byte| byte == b'/').map_or((&b""[..], &name[..]), |slash| {
-                (&name[..=slash], &name[slash + 1..])
-            });
+            let (directory, base) = name
+                .iter()
+                .rposition(|&byte| byte == b'/')
+                .map_or((&b""[..], &name[..]), |slash| (&name[..=slash], &name[slash + 1..]));
             format!("a whiteout deletes {at}: the empty file {}.wh.{}", shown(directory), shown(base))
         }
         What::Directory if tree.inode(by.node).opaque => {
@@ -196,8 +198,8 @@ fn conclusion(subject: &Subject, listed: &Listed, path: &[u8], life: &[Does], pa
         .collect();
     let hidden: Vec<At> = held.iter().copied().filter(|at| Some(*at) != visible).collect();
     match visible {
-        Some(at) => page.verdict(true, &format!("A container sees it as layer {} has it.", at.layer + 1)),
-        None => page.verdict(false, "A container does not see it."),
+        Some(at) => page.summary(&format!("A container sees it as layer {} has it.", at.layer + 1)),
+        None => page.summary("A container does not see it."),
     }
     for at in &hidden {
         let size = bytes(inode(&listed.layers, *at).size);
@@ -217,7 +219,10 @@ fn conclusion(subject: &Subject, listed: &Listed, path: &[u8], life: &[Does], pa
 
 /// Whether two versions of a file are the same in everything but time.
 #[must_use]
-pub fn differences(one: &crate::image::unpack::list::Inode, other: &crate::image::unpack::list::Inode) -> Vec<String> {
+pub fn differences(
+    one: &crate::image::unpack::list::Inode,
+    other: &crate::image::unpack::list::Inode,
+) -> Vec<String> {
     let mut all = Vec::new();
     if one.what != other.what {
         return vec![format!("{} → {}", words::kind(one.what), words::kind(other.what))];
@@ -225,7 +230,9 @@ pub fn differences(one: &crate::image::unpack::list::Inode, other: &crate::image
     if !merge::same_content(one, other) {
         all.push(match one.what {
             What::Symlink => format!("target {} → {}", shown(&one.link), shown(&other.link)),
-            What::File if one.size != other.size => format!("content, {} → {}", bytes(one.size), bytes(other.size)),
+            What::File if one.size != other.size => {
+                format!("content, {} → {}", bytes(one.size), bytes(other.size))
+            }
             _ => "content of the same size".to_owned(),
         });
     }

@@ -52,13 +52,13 @@ pub fn table(subject: &Subject, page: &mut Page<'_>, whole: bool) {
         page.prose("It has none.");
         return;
     }
-    page.row("    layer  size      made                  ", "by", Paint::Dim);
+    page.row("    layer  size       made                  ", "by", Paint::Dim);
     for (layer, step) in paired(image) {
         let number = layer.map_or("–".to_owned(), |layer| (layer + 1).to_string());
         let size = layer.map_or("empty".to_owned(), |layer| bytes(image.layers[layer].descriptor.size));
         let made = step.and_then(|step| step.created.as_deref()).unwrap_or("–");
         let made: String = made.chars().take(19).collect();
-        let cells = format!("    {number:<5}  {size:<8}  {made:<20}  ");
+        let cells = format!("    {number:<5}  {size:<9}  {made:<20}  ");
         let text = match step {
             None => "(the history does not tell of this layer)".to_owned(),
             Some(step) => told(step, whole),

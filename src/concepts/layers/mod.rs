@@ -130,7 +130,9 @@ struct Listed {
 fn layers(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     let args = parse(matches)?;
     let typed = args.image.clone().ok_or_else(|| {
-        Error::new("no image is named").remedy("cutaway layers IMAGE, such as demo or ./image.tar").exit(exit::USAGE)
+        Error::new("no image is named")
+            .remedy("cutaway layers IMAGE, such as demo or ./image.tar")
+            .exit(exit::USAGE)
     })?;
     let subject = Subject {
         image: find(&typed, &context.state, args.platform.as_deref())?,
@@ -226,7 +228,8 @@ fn layer_of(image: &Image, typed: &OsStr) -> Result<usize> {
         [] => Err(Error::new(format!("there is no layer {text:?}")).rule(format!(
             "layers are 1 to {count}, 1 the lowest; or the first 6 digits or more of a digest or diff ID"
         ))),
-        _ => Err(Error::new(format!("{text:?} begins the digest of more than one layer")).remedy("type its number")),
+        _ => Err(Error::new(format!("{text:?} begins the digest of more than one layer"))
+            .remedy("type its number")),
     }
 }
 

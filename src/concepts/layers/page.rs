@@ -134,7 +134,13 @@ impl<'a> Page<'a> {
         self.line(&line);
     }
 
-    /// What it comes to.
+    /// What it comes to, where nothing is judged.
+    pub fn summary(&mut self, text: &str) {
+        self.line("");
+        self.wrapped(text, 1, Paint::Bold);
+    }
+
+    /// What it comes to, and whether that is well.
     pub fn verdict(&mut self, good: bool, text: &str) {
         let (glyph, paint) = if good { (Glyph::Tick, Paint::Good) } else { (Glyph::Cross, Paint::Bad) };
         let sign = self.style.glyph(glyph);

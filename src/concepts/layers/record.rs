@@ -91,7 +91,8 @@ pub fn layer_entries(listed: &Listed, layer: usize, out: &mut dyn Write) -> Resu
 
 /// Which names a container sees.
 fn visible(listed: &Listed) -> Vec<Vec<bool>> {
-    let mut visible: Vec<Vec<bool>> = listed.layers.iter().map(|tree| vec![false; tree.nodes.len()]).collect();
+    let mut visible: Vec<Vec<bool>> =
+        listed.layers.iter().map(|tree| vec![false; tree.nodes.len()]).collect();
     for (_, spot) in listed.merged.walk() {
         let At { layer, node } = listed.merged.spots[spot as usize].at;
         visible[layer as usize][node as usize] = true;
@@ -207,7 +208,9 @@ fn attributes(entry: &mut Map<String, Value>, inode: &Inode) {
     }
     match inode.what {
         What::Symlink => name(entry, "target", &inode.link),
-        What::Char | What::Block => drop(entry.insert("device".into(), json!([inode.device.0, inode.device.1]))),
+        What::Char | What::Block => {
+            drop(entry.insert("device".into(), json!([inode.device.0, inode.device.1])))
+        }
         What::Directory => drop(entry.insert("opaque".into(), json!(inode.opaque))),
         _ => {}
     }
@@ -215,9 +218,7 @@ fn attributes(entry: &mut Map<String, Value>, inode: &Inode) {
         entry.insert("digest".into(), json!(digest));
     }
     if !inode.xattrs.is_empty() {
-        let one = |(key, value): &(Vec<u8>, Vec<u8>)| {
-            json!({ "name": escaped(key), "value_base64": base64(value) })
-        };
+        let one = |(key, value): &(Vec<u8>, Vec<u8>)| json!({ "name": escaped(key), "value_base64": base64(value) });
         entry.insert("xattrs".into(), inode.xattrs.iter().map(one).collect());
     }
 }
@@ -232,7 +233,8 @@ fn name(entry: &mut Map<String, Value>, key: &str, bytes: &[u8]) {
 
 /// UTF-8 as it is, other bytes as `\xff`.
 fn escaped(bytes: &[u8]) -> String {
-    let piece = |chunk: std::str::Utf8Chunk<'_>| format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii());
+    let piece =
+        |chunk: std::str::Utf8Chunk<'_>| format!("{}{}", chunk.valid(), chunk.invalid().escape_ascii());
     bytes.utf8_chunks().map(piece).collect()
 }
 
@@ -258,9 +260,10 @@ mod tests {
     #[test]
     fn base64_as_in_the_rfc() {
         let of = |text: &str| base64(text.as_bytes());
-        assert_eq!(["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(of), [
-            "", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"
-        ]);
+        assert_eq!(
+            ["", "f", "fo", "foo", "foob", "fooba", "foobar"].map(of),
+            ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"]
+        );
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub fn report(subject: &Subject, listed: &Listed, layer: Option<usize>, out: &mu
 
 fn of_layer(subject: &Subject, listed: &Listed, layer: usize, page: &mut Page<'_>) {
     subject.title(page, &format!(" --tree {}", layer + 1));
-    page.prose(words::LEGEND);
+    words::LEGEND.iter().for_each(|line| page.line(&format!(" {line}")));
     page.line("");
     let tree = &listed.layers[layer];
     let number = u32::try_from(layer).unwrap_or(u32::MAX);
@@ -48,7 +48,7 @@ fn of_layer(subject: &Subject, listed: &Listed, layer: usize, page: &mut Page<'_
         page.entry(&cells, &format!("{name}{}", hides(change, inode)), paint(sign));
     }
     let told = sums.iter().map(|(sign, sum)| format!("{sign} {}", thousands(*sum))).collect::<Vec<_>>();
-    page.verdict(true, &format!("{}; {} of files", told.join("  "), bytes(tree.file_bytes())));
+    page.summary(&format!("{}; {} of files", told.join(", "), bytes(tree.file_bytes())));
     if tree.left_out.count > 0 {
         let examples = tree.left_out.examples.join(", ");
         page.notice(&format!("left out, as every unpacker does: {} ({examples})", tree.left_out.count));
@@ -71,16 +71,13 @@ fn merged(subject: &Subject, listed: &Listed, page: &mut Page<'_>) {
         seen += u64::from(inode.what == What::File);
     }
     let wasted = listed.merged.wasted_bytes();
-    page.verdict(
-        true,
-        &format!(
-            "{}, {} of them files, {}; {} more are stored and not seen",
-            count(names, "name"),
-            thousands(seen),
-            bytes(listed.merged.stored - wasted),
-            bytes(wasted)
-        ),
-    );
+    page.summary(&format!(
+        "{}, {} of them files, {}; {} more are stored and not seen",
+        count(names, "name"),
+        thousands(seen),
+        bytes(listed.merged.stored - wasted),
+        bytes(wasted)
+    ));
     let command = subject.command();
     page.next(&[format!("{command} --tree 1"), format!("{command} --wasted")]);
 }

@@ -59,7 +59,11 @@ fn write(subject: &Subject, listed: &Listed, paths: &[Path], page: &mut Page<'_>
     page.line("");
     let limit = if subject.verbose { usize::MAX } else { ENOUGH };
     for path in paths.iter().take(limit) {
-        page.entry(&format!(" {:>11}  ", bytes(path.bytes)), &format!("/{}", shown(&path.path)), Paint::Plain);
+        page.entry(
+            &format!(" {:>11}  ", bytes(path.bytes)),
+            &format!("/{}", shown(&path.path)),
+            Paint::Plain,
+        );
         for waste in &path.versions {
             page.row(&" ".repeat(14), &version(waste), Paint::Dim);
         }
@@ -71,8 +75,13 @@ fn write(subject: &Subject, listed: &Listed, paths: &[Path], page: &mut Page<'_>
     let merged = &listed.merged;
     let (stored, wasted) = (merged.stored, merged.wasted_bytes());
     page.verdict(
-        wasted == 0,
-        &format!("efficiency {:.1} %: {} of {} can be seen", shown_score(subject, listed), bytes(stored - wasted), bytes(stored)),
+        passes(subject, listed),
+        &format!(
+            "efficiency {:.1} %: {} of {} can be seen",
+            shown_score(listed),
+            bytes(stored - wasted),
+            bytes(stored)
+        ),
     );
     page.prose(&format!(
         "efficiency = (bytes of the files of all layers - wasted bytes) / bytes of the files of all layers = \
@@ -92,17 +101,24 @@ fn version(waste: &Waste) -> String {
 }
 
 /// The score, never rounded up to one that it does not have.
-fn shown_score(_: &Subject, listed: &Listed) -> f64 {
+fn shown_score(listed: &Listed) -> f64 {
     (listed.merged.efficiency() * 10.0).floor() / 10.0
 }
 
+fn passes(subject: &Subject, listed: &Listed) -> bool {
+    subject.args.fail_under.is_none_or(|least| listed.merged.efficiency() >= least)
+}
+
 fn judge(subject: &Subject, listed: &Listed) -> Result<()> {
-    let score = listed.merged.efficiency();
-    match subject.args.fail_under.filter(|least| score < *least) {
+    match subject.args.fail_under.filter(|_| !passes(subject, listed)) {
         None => Ok(()),
-        Some(least) => Err(Error::new(format!("the image is less efficient than --fail-under {least} demands"))
-            .rule(format!("its efficiency is {:.1} %", shown_score(subject, listed)))
-            .remedy("create and delete files in the same step; copy files with their final owner and mode")),
+        Some(least) => {
+            Err(Error::new(format!("the image is less efficient than --fail-under {least} demands"))
+                .rule(format!("its efficiency is {:.1} %", shown_score(listed)))
+                .remedy(
+                    "create and delete files in the same step; copy files with their final owner and mode",
+                ))
+        }
     }
 }
 

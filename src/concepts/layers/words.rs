@@ -77,8 +77,10 @@ pub fn sign(mark: Mark, inode: &Inode) -> char {
 }
 
 /// What the letters mean.
-pub const LEGEND: &str = "A added  C changed  M only owner, mode, time or attributes  = the same again  R another \
-                          kind  D deleted (whiteout)  O opaque: hides what lower layers have in it  . passed through";
+pub const LEGEND: [&str; 2] = [
+    "A added    C changed    M owner, mode, time or attributes only    = the same",
+    "R another kind    D deleted (whiteout)    O opaque: hides all below    . passed",
+];
 
 /// A mark in words.
 pub fn verb(mark: Mark) -> &'static str {

@@ -119,7 +119,10 @@ impl Merged {
             changes: layers.iter().map(|layer| vec![None; layer.nodes.len()]).collect(),
             wasted: Vec::new(),
             stored: layers.iter().map(Tree::file_bytes).sum(),
-            names: layers.iter().map(|layer| layer.inodes.iter().map(|inode| inode.names).collect()).collect(),
+            names: layers
+                .iter()
+                .map(|layer| layer.inodes.iter().map(|inode| inode.names).collect())
+                .collect(),
         };
         for number in (0_u32..).take(layers.len()) {
             merged.lay(layers, number);
@@ -401,8 +404,7 @@ mod tests {
 
     #[test]
     fn a_file_deleted_and_made_again_is_there() {
-        let layers =
-            [layer(&[File("a", "one")]), layer(&[File(".wh.a", "")]), layer(&[File("a", "two")])];
+        let layers = [layer(&[File("a", "one")]), layer(&[File(".wh.a", "")]), layer(&[File("a", "two")])];
         assert_eq!(names(&layers), ["a"]);
         assert_eq!((mark(&layers, 1, "a"), mark(&layers, 2, "a")), (Mark::Deleted, Mark::Added));
         assert_eq!(names(&layers[..2]), [""; 0]);
@@ -414,9 +416,7 @@ mod tests {
     #[test]
     fn a_whiteout_spares_the_file_of_its_own_layer_in_either_order() {
         let below = layer(&[Dir("d"), File("d/a", "old"), File("d/b", "old")]);
-        for items in
-            [[File("d/a", "new"), File("d/.wh.a", "")], [File("d/.wh.a", ""), File("d/a", "new")]]
-        {
+        for items in [[File("d/a", "new"), File("d/.wh.a", "")], [File("d/.wh.a", ""), File("d/a", "new")]] {
             let layers = [below.clone(), layer(&items)];
             assert_eq!(names(&layers), ["d", "d/a", "d/b"]);
             assert_eq!(mark(&layers, 1, "d/a"), Mark::Changed);
@@ -475,8 +475,16 @@ mod tests {
     // ---- against a model that works on strings ----
 
     const PATHS: [&str; 9] = ["a", "b", "a/a", "a/b", "b/a", "a/a/a", "a/a/b", "b/a/a", "b/a/b"];
-    const WHITEOUTS: [&str; 8] =
-        [".wh.a", ".wh.b", "a/.wh.a", "a/.wh.b", "b/.wh.a", "a/a/.wh.b", "a/.wh..wh..opq", "b/a/.wh..wh..opq"];
+    const WHITEOUTS: [&str; 8] = [
+        ".wh.a",
+        ".wh.b",
+        "a/.wh.a",
+        "a/.wh.b",
+        "b/.wh.a",
+        "a/a/.wh.b",
+        "a/.wh..wh..opq",
+        "b/a/.wh..wh..opq",
+    ];
 
     fn any_item() -> impl Strategy<Value = Item> {
         let path = || prop::sample::select(&PATHS[..]);

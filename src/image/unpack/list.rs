@@ -284,7 +284,12 @@ impl<'o> Lister<'o> {
         }
         self.claimed = self.claimed.saturating_add(entry.real_size());
         if self.claimed > limits.bytes {
-            return Err(Fault::limit("the layer's files are more than", limits.bytes, "bytes", "--max-bytes"));
+            return Err(Fault::limit(
+                "the layer's files are more than",
+                limits.bytes,
+                "bytes",
+                "--max-bytes",
+            ));
         }
         let attributes: usize = entry.xattrs.iter().map(|(key, value)| key.len() + value.len()).sum();
         self.text += (entry.name.len() + entry.link.len() + attributes) as u64;
@@ -361,8 +366,7 @@ impl<'o> Lister<'o> {
             return Err(Fault::limit("it is deeper than", deepest as u64, "directories", "--max-depth"));
         }
         let inode = self.new_inode()?;
-        self.tree.inodes[inode as usize] =
-            Inode { what: What::Directory, mode: 0o755, ..Inode::default() };
+        self.tree.inodes[inode as usize] = Inode { what: What::Directory, mode: 0o755, ..Inode::default() };
         self.add(parent, base, inode)
     }
 
@@ -427,7 +431,8 @@ impl<'o> Lister<'o> {
     }
 
     fn new_inode(&mut self) -> Result<u32, Fault> {
-        let id = u32::try_from(self.tree.inodes.len()).map_err(|_| Fault::rule("there are too many entries"))?;
+        let id =
+            u32::try_from(self.tree.inodes.len()).map_err(|_| Fault::rule("there are too many entries"))?;
         self.tree.inodes.push(Inode::default());
         Ok(id)
     }
@@ -438,7 +443,8 @@ impl<'o> Lister<'o> {
     }
 
     fn add(&mut self, parent: u32, base: &[u8], inode: u32) -> Result<u32, Fault> {
-        let id = u32::try_from(self.tree.nodes.len()).map_err(|_| Fault::rule("there are too many entries"))?;
+        let id =
+            u32::try_from(self.tree.nodes.len()).map_err(|_| Fault::rule("there are too many entries"))?;
         let name: Arc<[u8]> = base.into();
         let depth = self.tree.nodes[parent as usize].depth + 1;
         let children = BTreeMap::new();
@@ -487,7 +493,9 @@ impl<'o> Lister<'o> {
                     return Ok(None);
                 }
                 if !matches!(names::meaning(&component), Meaning::Real(_)) {
-                    return Err(Fault::rule("a directory on its way would have a name of a whiteout (`.wh.`)"));
+                    return Err(Fault::rule(
+                        "a directory on its way would have a name of a whiteout (`.wh.`)",
+                    ));
                 }
                 here = self.new_directory(here, &component)?;
                 continue;
@@ -661,7 +669,8 @@ mod tests {
 
     #[test]
     fn whiteouts_hide_lower_names_only() {
-        let tree = listed(&[("d/a", F, "1"), ("d/.wh.a", F, ""), ("d/.wh.b", F, ""), (".wh.d", F, "")]).unwrap();
+        let tree =
+            listed(&[("d/a", F, "1"), ("d/.wh.a", F, ""), ("d/.wh.b", F, ""), (".wh.d", F, "")]).unwrap();
         assert_eq!(names_of(&tree), ["d/#", "d/a", "d/b!"]);
         let tree = listed(&[("d/.wh..wh..opq", F, ""), ("d/.wh..wh.plnk", F, "")]).unwrap();
         assert_eq!(names_of(&tree), ["d/#"]);
