@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Read;
-use std::os::fd::RawFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -231,22 +232,50 @@ fn unpack_image(name: &str, state: &Path, watch: &Watch) -> Result<Summary> {
 
 /// Copies one file to a new file, which is removed again if that fails.
 fn extract_file(image: &Image, layer: usize, offset: u64, to: &Path) -> Result<Summary> {
-    let mut file = std::fs::File::create_new(to).map_err(|cause| {
-        let error = Error::io(format!("cannot make {}", to.display()), &cause);
-        if cause.kind() == std::io::ErrorKind::AlreadyExists {
-            return error.remedy("name a file that does not exist, or write to stdout: -o - > FILE");
-        }
-        error
-    })?;
-    if let Err(error) = listing::extract(image, layer.saturating_sub(1), offset, &mut file) {
+    let mut tally = Tally::default();
+    let cannot = format!("cannot make {}", to.display());
+    let name = to.file_name().ok_or_else(|| Error::new(cannot.clone()).rule("it is no name of a file"))?;
+    let made = tally
+        .open_start(to.parent().unwrap_or(Path::new("/")))
+        .and_then(|dir| tally.create_file(dir.as_fd(), name.as_bytes(), 0o644))
+        .map_err(|failed| {
+            let error = failed.error(cannot, &name.to_string_lossy());
+            match failed.errno {
+                tree::Errno::EXIST => {
+                    error.remedy("name a file that does not exist, or write to stdout: -o - > FILE")
+                }
+                _ => error,
+            }
+        })?;
+    let mut copy = Counted { file: made, tally, bytes: 0 };
+    if let Err(error) = listing::extract(image, layer.saturating_sub(1), offset, &mut copy) {
         // The first failure is the cause.
         let _ = std::fs::remove_file(to);
         return Err(error);
     }
-    let mut summary = Summary { subject: to.display().to_string(), ..Summary::default() };
-    summary.counts.insert("files".to_owned(), 1);
-    summary.counts.insert("bytes".to_owned(), file.metadata().map_or(0, |about| about.len()));
-    Ok(summary)
+    let counts = [("files".to_owned(), 1), ("bytes".to_owned(), copy.bytes)].into();
+    let calls = calls_of(&copy.tally);
+    Ok(Summary { subject: to.display().to_string(), counts, calls, ..Summary::default() })
+}
+
+/// A file that is written with counted calls.
+struct Counted {
+    file: OwnedFd,
+    tally: Tally,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.tally.write_all(self.file.as_fd(), bytes);
+        written.map_err(|failed| io::Error::from_raw_os_error(failed.errno.raw_os_error()))?;
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn of_placed(placed: &Placed) -> Summary {

@@ -129,18 +129,24 @@ fn config(subject: &Subject, page: &mut Page<'_>) {
     page.pair("platform", &config.platform().to_string());
     let optional = [("created", &config.created), ("author", &config.author)];
     for (label, value) in optional {
-        value.iter().for_each(|value| page.pair(label, value));
+        if let Some(value) = value {
+            page.pair(label, value);
+        }
     }
     let words = [("entrypoint", &config.entrypoint), ("command", &config.cmd)];
     for (label, value) in words {
-        value.iter().for_each(|value| page.pair(label, &value.join(" ")));
+        if let Some(value) = value {
+            page.pair(label, &value.join(" "));
+        }
     }
     for (label, value) in [("user", &config.user), ("directory", &config.working_dir)] {
         if !value.is_empty() {
             page.pair(label, value);
         }
     }
-    config.env.iter().for_each(|value| page.pair("environment", value));
+    for value in &config.env {
+        page.pair("environment", value);
+    }
 }
 
 fn layers(subject: &Subject, listed: &Listed, page: &mut Page<'_>) {
@@ -162,14 +168,18 @@ fn layers(subject: &Subject, listed: &Listed, page: &mut Page<'_>) {
             bytes(tree.archive_bytes)
         );
         page.subheading_layer(at + 1, &size);
-        history::of_layer(image, at).iter().for_each(|by| page.pair("made by", by));
+        if let Some(by) = history::of_layer(image, at) {
+            page.pair("made by", &by);
+        }
         page.pair("media type", &layer.descriptor.media_type);
         page.checked("digest", &shown(subject, &layer.descriptor.digest));
         page.checked("diff ID", &shown(subject, &layer.diff_id));
         let same = if at == 0 { ", the diff ID: nothing is below" } else { "" };
         page.pair("chain ID", &format!("{}{same}", shown(subject, &layer.chain_id)));
         page.pair("holds", &contents(tree));
-        sharing(&others, layer).iter().for_each(|text| page.pair("shared with", text));
+        for text in sharing(&others, layer) {
+            page.pair("shared with", &text);
+        }
     }
 }
 

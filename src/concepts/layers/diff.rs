@@ -11,7 +11,7 @@ use crate::image::find::find;
 use crate::image::listing::merge::{inode, same_content};
 use crate::image::source::Image;
 use crate::image::unpack::list::Inode;
-use crate::image::unpack::shown;
+use crate::image::unpack::shown_whole as shown;
 use crate::report::style::{Paint, bytes, thousands};
 
 /// One path in two images.
@@ -43,7 +43,7 @@ fn report(subject: &Subject, other: &Image, out: &mut dyn Write) -> Result<()> {
     let mut page = Page::new(out, subject.style);
     let typed = subject.args.diff.clone().unwrap_or_default();
     subject.title(&mut page, &format!(" --diff {}", typed.display()));
-    page.prose("- only in the first  + only in the second  ~ in both, but not the same");
+    page.line(" - only in the first    + only in the second    ~ in both, but not the same");
     layers(&subject.image, other, &mut page);
     trees(&differences, &mut page);
     page.finish()
@@ -70,7 +70,7 @@ fn layers(one: &Image, other: &Image, page: &mut Page<'_>) {
             let also =
                 also.map_or(String::new(), |at| format!(", the same archive as layer {} there", at + 1));
             let text =
-                format!("{}  diff ID sha256:{}{also}", bytes(layer.descriptor.size), layer.diff_id.short());
+                format!("{}, diff ID sha256:{}{also}", bytes(layer.descriptor.size), layer.diff_id.short());
             page.row(&lead(sign), &text, Paint::Plain);
         }
     }

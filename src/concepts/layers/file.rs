@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::image::listing::merge::{At, Merged, inode};
 use crate::image::listing::{Mark, merge};
 use crate::image::unpack::list::{Tree, What};
-use crate::image::unpack::shown;
+use crate::image::unpack::shown_whole as shown;
 use crate::report::style::{Paint, bytes};
 
 /// What a layer does to a path.
@@ -203,8 +203,10 @@ fn conclusion(subject: &Subject, listed: &Listed, path: &[u8], life: &[Does], pa
     }
     for at in &hidden {
         let size = bytes(inode(&listed.layers, *at).size);
+        let later = life[at.layer as usize + 1..].iter().find(|does| **does != Does::Nothing);
+        let fate = if matches!(later, Some(Does::Has(..))) { "Overwritten" } else { "Deleted" };
         page.prose(&format!(
-            "Deleted is not gone: layer {} still holds {size} of it, and whoever has the image has them.",
+            "{fate} is not gone: layer {} still holds {size} of it, and whoever has the image has them.",
             at.layer + 1
         ));
     }

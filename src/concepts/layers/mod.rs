@@ -38,6 +38,7 @@ pub const CONCEPT: Concept =
     Concept { name: "layers", command, stages: &[layers, deeds::hint], failure: exit::FAILED };
 
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::option_option, reason = "clap's type for a flag whose value may be left out")]
 #[command(group = ArgGroup::new("view").multiple(false))]
 struct LayersArgs {
     /// A path (./dir, image.tar, image.tar:TAG, oci:DIR:TAG) or the name of an image in the store
@@ -171,7 +172,8 @@ fn report(subject: &Subject, out: &mut dyn Write) -> Result<()> {
     if args.history {
         return record::history(&subject.image, out);
     }
-    let contents = subject.json || args.tree.is_some() || args.file.is_some();
+    // Whether a file was changed or only stored again takes a digest of its content; the anatomy does not say.
+    let contents = subject.json || args.tree.is_some() || args.file.is_some() || args.wasted;
     // What is wrong with the command line is said before the layers are read.
     let layer = args.tree.as_ref().and_then(Option::as_ref);
     let layer = layer.map(|typed| layer_of(&subject.image, typed)).transpose()?;

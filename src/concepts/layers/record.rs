@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::diff::{Difference, shared};
 use super::file::{Does, cause};
-use super::wasted::{self, Path};
+use super::wasted::{self, Lost};
 use super::{Listed, Subject, anatomy, history as steps};
 use crate::error::{Error, Result};
 use crate::image::listing::merge::{At, inode};
@@ -139,7 +139,7 @@ pub fn life(listed: &Listed, path: &[u8], life: &[Does], out: &mut dyn Write) ->
 }
 
 /// What is wasted, and the score.
-pub fn wasted(listed: &Listed, paths: &[Path], out: &mut dyn Write) -> Result<()> {
+pub fn wasted(listed: &Listed, paths: &[Lost], out: &mut dyn Write) -> Result<()> {
     for path in paths {
         let mut entry = Map::new();
         entry.insert("record".into(), json!("wasted"));
@@ -209,9 +209,11 @@ fn attributes(entry: &mut Map<String, Value>, inode: &Inode) {
     match inode.what {
         What::Symlink => name(entry, "target", &inode.link),
         What::Char | What::Block => {
-            drop(entry.insert("device".into(), json!([inode.device.0, inode.device.1])))
+            entry.insert("device".into(), json!([inode.device.0, inode.device.1]));
         }
-        What::Directory => drop(entry.insert("opaque".into(), json!(inode.opaque))),
+        What::Directory => {
+            entry.insert("opaque".into(), json!(inode.opaque));
+        }
         _ => {}
     }
     if let Some(digest) = inode.digest {

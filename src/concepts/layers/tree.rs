@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::image::listing::merge::{At, inode};
 use crate::image::listing::{Change, Mark};
 use crate::image::unpack::list::{Inode, What};
-use crate::image::unpack::shown;
+use crate::image::unpack::shown_whole as shown;
 use crate::report::style::{Paint, bytes, count, thousands};
 
 /// Writes the tree of a layer, counted from 0, or of all.
@@ -32,7 +32,9 @@ pub fn report(subject: &Subject, listed: &Listed, layer: Option<usize>, out: &mu
 
 fn of_layer(subject: &Subject, listed: &Listed, layer: usize, page: &mut Page<'_>) {
     subject.title(page, &format!(" --tree {}", layer + 1));
-    words::LEGEND.iter().for_each(|line| page.line(&format!(" {line}")));
+    for line in words::LEGEND {
+        page.line(&format!(" {line}"));
+    }
     page.line("");
     let tree = &listed.layers[layer];
     let number = u32::try_from(layer).unwrap_or(u32::MAX);
@@ -92,7 +94,7 @@ fn cells(sign: char, inode: &Inode, layer: Option<u32>, depth: usize) -> String 
 }
 
 fn depth(path: &[u8]) -> usize {
-    path.iter().filter(|&&byte| byte == b'/').count()
+    path.split(|&byte| byte == b'/').count() - 1
 }
 
 /// What a name hides, behind it.

@@ -7,14 +7,14 @@ use super::page::Page;
 use super::{Listed, Subject, record, words};
 use crate::error::{Error, Result};
 use crate::image::listing::{Mark, Waste};
-use crate::image::unpack::shown;
+use crate::image::unpack::shown_whole as shown;
 use crate::report::style::{Paint, bytes, count};
 
 /// How many paths are shown without -v.
 const ENOUGH: usize = 30;
 
 /// What is wasted at one path.
-pub struct Path {
+pub struct Lost {
     /// The path.
     pub path: Vec<u8>,
     /// All of its bytes that cannot be seen.
@@ -24,15 +24,15 @@ pub struct Path {
 }
 
 /// The paths with something wasted, the most first.
-pub fn paths(listed: &Listed) -> Vec<Path> {
+pub fn paths(listed: &Listed) -> Vec<Lost> {
     let mut all: BTreeMap<Vec<u8>, Vec<Waste>> = BTreeMap::new();
     for waste in &listed.merged.wasted {
         let path = listed.layers[waste.at.layer as usize].path(waste.at.node);
         all.entry(path).or_default().push(*waste);
     }
     let sum = |versions: &[Waste]| versions.iter().map(|waste| waste.bytes).sum();
-    let mut paths: Vec<Path> =
-        all.into_iter().map(|(path, versions)| Path { path, bytes: sum(&versions), versions }).collect();
+    let mut paths: Vec<Lost> =
+        all.into_iter().map(|(path, versions)| Lost { path, bytes: sum(&versions), versions }).collect();
     paths.sort_by_key(|path| std::cmp::Reverse(path.bytes));
     paths
 }
@@ -50,7 +50,7 @@ pub fn report(subject: &Subject, listed: &Listed, out: &mut dyn Write) -> Result
     judge(subject, listed)
 }
 
-fn write(subject: &Subject, listed: &Listed, paths: &[Path], page: &mut Page<'_>) {
+fn write(subject: &Subject, listed: &Listed, paths: &[Lost], page: &mut Page<'_>) {
     subject.title(page, " --wasted");
     page.prose(
         "A layer cannot take anything out of the layers below it. What it overwrites or deletes stays in them: it is \

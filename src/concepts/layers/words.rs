@@ -2,7 +2,7 @@
 
 use crate::image::listing::Mark;
 use crate::image::unpack::list::{Inode, What};
-use crate::image::unpack::shown;
+use crate::image::unpack::shown_whole as shown;
 
 /// The letter of `ls -l` for a kind.
 pub fn letter(what: What) -> char {

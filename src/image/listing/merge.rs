@@ -593,7 +593,9 @@ mod tests {
             prop_assume!(items.iter().all(|items| is_modelled(items)));
             let layers: Vec<Tree> = items.iter().map(|items| layer(items)).collect();
             let mut model = BTreeMap::new();
-            items.iter().for_each(|items| lay(&mut model, items));
+            for items in &items {
+                lay(&mut model, items);
+            }
             prop_assert_eq!(seen(&layers), model, "{:?}", items);
             let merged = Merged::of(&layers);
             let visible: u64 = merged.walk().iter()

@@ -82,7 +82,8 @@ pub fn in_parallel<T: Send>(
             .map_while(|_| thread::Builder::new().name("layer".into()).spawn_scoped(scope, worker).ok())
             .collect();
         worker();
-        spawned.into_iter().fold(false, |panicked, thread| thread.join().is_err() || panicked)
+        // Every thread is joined, also after one that panicked.
+        spawned.into_iter().filter_map(|thread| thread.join().err()).count() > 0
     });
     if panicked {
         return Err(Error::new("a thread that read a layer panicked"));

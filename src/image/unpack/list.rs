@@ -124,12 +124,12 @@ pub fn list(reader: &mut dyn Read, options: &ListOptions) -> Result<Tree> {
     let mut lister = Lister::new(options);
     let mut entry = Entry::default();
     loop {
-        let listed = match archive.next(&mut entry) {
+        let taken = match archive.next(&mut entry) {
             Ok(true) => lister.entry(&mut archive, &mut entry),
             Ok(false) => break,
             Err(unreadable) => Err(unreadable.into()),
         };
-        listed.map_err(|fault| about(fault, &entry))?;
+        taken.map_err(|fault| about(fault, &entry))?;
     }
     Ok(lister.finish(archive.offset()))
 }
@@ -349,12 +349,11 @@ impl<'o> Lister<'o> {
 
     fn directory(&mut self, entry: &mut Entry, parent: u32, base: &[u8]) -> Result<(), Fault> {
         let known = self.tree.child(parent, base).filter(|&node| self.tree.is_directory(node));
-        let node = match known {
-            Some(node) => node,
-            None => {
-                self.remove(parent, base);
-                self.new_directory(parent, base)?
-            }
+        let node = if let Some(node) = known {
+            node
+        } else {
+            self.remove(parent, base);
+            self.new_directory(parent, base)?
         };
         self.describe(self.tree.nodes[node as usize].inode, entry);
         Ok(())

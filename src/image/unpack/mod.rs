@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 pub use adopt::adopt;
 pub use counts::{Counts, Noted};
 pub use list::{ListOptions, Tree, fetch, list};
-pub use names::{clean, shown};
+pub use names::{clean, shown, shown_whole};
 
 use crate::error::{Error, Result};
 use crate::sys::tree::{Errno, Failed};
