@@ -4,7 +4,9 @@
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
 pub mod cleanup;
+mod common;
 pub mod image;
+pub mod ns;
 pub mod run;
 
 use std::any::Any;
@@ -104,4 +106,4 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[image::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] = &[image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];

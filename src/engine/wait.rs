@@ -119,6 +119,11 @@ impl<K: Processes + 'static> Engine<K> {
     pub(super) fn wait(&mut self, id: &str, wait: &Wait) -> Flow {
         let pid = self.slots.get(&wait.pid).and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
         let Some(index) = self.children.iter().position(|child| child.pid == pid) else { return Ok(()) };
+        if wait.only_reports {
+            while self.hear_child(index)? {}
+            self.tell_exec(index);
+            return Ok(());
+        }
         if !self.kernel.is_real() {
             while self.hear_child(index)? {}
             self.children[index].reaped = true;

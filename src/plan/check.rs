@@ -46,8 +46,8 @@ fn steps(steps: &[Step], mut filled: HashSet<Slot>, faults: &mut Vec<String>) {
             Action::Gate(Gate::Take(slot)) => {
                 filled.insert(slot.clone());
             }
-            Action::Exec(_) if index + 1 != steps.len() => {
-                faults.push(format!("steps follow the exec in `{}`", step.say));
+            Action::Exec(_) | Action::Part(_) if index + 1 != steps.len() => {
+                faults.push(format!("steps follow the end of the reports in `{}`", step.say));
             }
             Action::Wait(wait) if !filled.contains(&wait.pid) => {
                 faults.push(format!("`{}` waits for a child that was not started", step.say));
