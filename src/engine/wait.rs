@@ -91,7 +91,8 @@ impl<K: Processes + 'static> Engine<K> {
     /// A signal that arrived between two steps ends the plan; there is no workload yet that could take it.
     pub(super) fn check_signals(&mut self) -> Flow {
         while let Some(signal) = self.signals.as_mut().and_then(Signals::next) {
-            if signal != Signal::SIGWINCH {
+            // The end of a child is noticed where it is waited for.
+            if !matches!(signal, Signal::SIGWINCH | Signal::SIGCHLD) {
                 self.tell_signal(signal, "the command ends here");
                 return Err(Stop::Signalled(signal));
             }
