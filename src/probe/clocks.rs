@@ -77,7 +77,7 @@ impl Clocks {
 pub fn snapshot() -> Json {
     let uptime = read::text("/proc/uptime").unwrap_or_else(|why| why);
     json!({
-        "CLOCK_REALTIME": seconds(Clock::Realtime.now()),
+        "CLOCK_REALTIME": format!("{} s since 1970", Clock::Realtime.now()),
         "CLOCK_MONOTONIC": seconds(Clock::Monotonic.now()),
         "CLOCK_BOOTTIME": seconds(Clock::Boottime.now()),
         "/proc/uptime": uptime.split_whitespace().next(),
