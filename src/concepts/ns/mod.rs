@@ -13,7 +13,7 @@ mod user;
 mod uts;
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches};
 
@@ -296,6 +296,12 @@ fn wait(room: &Room) -> Step {
     } else {
         step.why("Its story is told. With its last process a namespace ends, unless something else holds it.")
     }
+}
+
+/// A directory for this story alone, by a path without symbolic links, as the mount table has them.
+fn scratch() -> PathBuf {
+    let folder = std::env::temp_dir();
+    folder.canonicalize().unwrap_or(folder).join(format!("cutaway-ns-{}", std::process::id()))
 }
 
 /// A kernel may be built without a kind of namespace.
