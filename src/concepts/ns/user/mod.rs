@@ -7,7 +7,7 @@ use super::{CHILD, HOST, Room, scratch, show_host, wait};
 use crate::concepts::Context;
 use crate::concepts::common::birth::proc_of;
 use crate::plan::{Bulk, Call, Claim, Gate, Plan, Probe, Spawn, Step, calls};
-use crate::sys::flags::{Access, CloneFlags, OFlags};
+use crate::sys::flags::{Access, AtFlags, CloneFlags, OFlags};
 use crate::sys::{Errno, Syscall, Value};
 
 const USER: CloneFlags = CloneFlags::CLONE_NEWUSER;
@@ -78,7 +78,7 @@ pub fn plan(room: &Room, _: &Context) -> Plan {
     let mut plan = room.plan(vec![
         before(),
         room.keep_host(),
-        place(&story),
+        place(room, &story),
         birth().spawn(spawn),
         wait(room),
         after(&story),
@@ -96,13 +96,18 @@ fn before() -> Step {
         .look_at([Probe::Ids, Probe::Namespaces(USER)])
 }
 
-fn place(story: &Story) -> Step {
-    Step::say("Make a directory that everybody may write to")
+fn place(room: &Room, story: &Story) -> Step {
+    let directory = &story.directory;
+    let step = Step::say("Make a directory for the child")
         .why("The child will make a file in it, and both sides will look at its owner.")
         .chapter("14")
-        .call(calls::mkdir(&story.directory, 0o700))
-        .call(Syscall::Fchmodat { dir: Value::CWD, path: (&story.directory).into(), mode: 0o777 })
-        .undo([Bulk::RemoveTree { path: story.directory.clone() }])
+        .call(calls::mkdir(directory, 0o700))
+        .undo([Bulk::RemoveTree { path: directory.clone() }]);
+    if room.rootless {
+        return step;
+    }
+    let (dir, path, flags) = (Value::CWD, directory.into(), AtFlags::AT_SYMLINK_NOFOLLOW);
+    step.call(Syscall::Fchownat { dir, path, uid: story.uid, gid: story.gid, flags })
 }
 
 fn birth() -> Step {
