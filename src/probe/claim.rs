@@ -119,20 +119,27 @@ impl Claim {
     #[must_use]
     pub fn resolve(&self, slots: &Slots) -> Self {
         let mut claim = self.clone();
-        match &mut claim {
+        claim.values().into_iter().for_each(|value| *value = value.resolve(slots));
+        claim
+    }
+
+    /// Whether no slot is left in it.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.clone().values().iter().any(|value| matches!(value, Value::Later(_)))
+    }
+
+    fn values(&mut self) -> Vec<&mut Value> {
+        match self {
             Self::Innermost { pid: value, .. }
             | Self::Alive(value)
             | Self::Zombie(value)
             | Self::NoProcess(value)
             | Self::NoMembers(value)
-            | Self::ShownInGroup { pid: Some(value), .. } => *value = value.resolve(slots),
-            Self::ParentOf { pid, parent } => {
-                *pid = pid.resolve(slots);
-                *parent = parent.resolve(slots);
-            }
-            _ => {}
+            | Self::ShownInGroup { pid: Some(value), .. } => vec![value],
+            Self::ParentOf { pid, parent } => vec![pid, parent],
+            _ => Vec::new(),
         }
-        claim
     }
 }
 

@@ -370,9 +370,9 @@ fn ipc_flags(flags: IpcFlags, mode: u32) -> Arg {
 /// The kernel's `sigset_t`: signal 1 is bit 0. strace leaves the SIG in front of the names out.
 fn signal_set(set: &[Signal]) -> Arg {
     let bits: u64 = set.iter().map(|signal| 1 << (signal.number() - 1)).sum();
-    let mut named: Vec<_> = set.to_vec();
-    named.sort_by_key(|signal| signal.number());
-    let names: Vec<_> = named.iter().map(|signal| signal.name().trim_start_matches("SIG")).collect();
+    let mut sorted: Vec<_> = set.to_vec();
+    sorted.sort_by_key(|signal| signal.number());
+    let names: Vec<_> = sorted.iter().map(|signal| signal.name().trim_start_matches("SIG")).collect();
     Arg::Struct { bytes: bits.to_ne_bytes().to_vec(), text: format!("[{}]", names.join(" ")) }
 }
 

@@ -33,7 +33,7 @@ pub fn proc_of(child: &Slot, name: &str) -> Text {
 }
 
 /// The parent names the child's ids: user 0 in there is the caller out here.
-pub fn map_ids(child: &Slot, own_uid: u32, own_gid: u32) -> Vec<Step> {
+pub fn map_ids(child: &Slot, user: u32, group: u32) -> Vec<Step> {
     let line = |own: u32| format!("0 {own} 1\n");
     vec![
         Step::say("Wait until the child is tied to cutaway")
@@ -47,8 +47,8 @@ pub fn map_ids(child: &Slot, own_uid: u32, own_gid: u32) -> Vec<Step> {
             )
             .chapter("14")
             .calls(calls::write(proc_of(child, "setgroups"), "deny"))
-            .calls(calls::write(proc_of(child, "uid_map"), line(own_uid)))
-            .calls(calls::write(proc_of(child, "gid_map"), line(own_gid))),
+            .calls(calls::write(proc_of(child, "uid_map"), line(user)))
+            .calls(calls::write(proc_of(child, "gid_map"), line(group))),
         Step::say("Let the child go on")
             .why("It has an identity now, and with it the capabilities of root in its own user namespace.")
             .gate(Gate::Open("mapped")),

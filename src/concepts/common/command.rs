@@ -83,9 +83,12 @@ mod tests {
     fn a_command_is_found_as_a_shell_finds_it() {
         assert_eq!(find(OsStr::new("sh"), OsStr::new("/nonexistent:/bin")).unwrap(), Path::new("/bin/sh"));
         assert_eq!(find(OsStr::new("/bin/sh"), OsStr::new("")).unwrap(), Path::new("/bin/sh"));
+        let dir = tempfile::tempdir().unwrap();
+        let plain = dir.path().join("plain");
+        std::fs::write(&plain, "").unwrap();
         let code = |name: &str| find(OsStr::new(name), OsStr::new("/bin")).unwrap_err().parts().exit;
         assert_eq!(code("surely-not-there"), Some(exit::NOT_FOUND));
-        assert_eq!(code("/etc/hosts"), Some(exit::CANNOT_EXECUTE));
+        assert_eq!(code(plain.to_str().unwrap()), Some(exit::CANNOT_EXECUTE));
         assert!(Command::find(&[]).unwrap().is_none());
     }
 }
