@@ -4,9 +4,11 @@
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
 pub mod cleanup;
+mod common;
 pub mod image;
 pub mod layers;
 pub mod limits;
+pub mod ns;
 pub mod run;
 
 use std::any::Any;
@@ -119,4 +121,4 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[layers::CONCEPT, image::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] = &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];

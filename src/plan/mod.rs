@@ -74,6 +74,9 @@ pub enum Action {
     Bulk(Bulk),
     /// The process becomes another program; nothing of the plan follows it.
     Exec(Vec<Syscall>),
+    /// The process closes its report socket and makes this one call, which may last longer than its parent
+    /// does; then it exits.
+    Part(Syscall),
     /// Wait until the child ends, passing on signals and, with a terminal, what is typed and printed.
     Wait(Wait),
     /// Only look: show the state that `look_at` names.
@@ -121,6 +124,22 @@ pub struct Wait {
     pub terminal: Option<Slot>,
     /// Whether this process is PID 1 of the container and also reaps what is orphaned to it.
     pub as_init: bool,
+    /// Only until the child has stopped reporting: with an exec, or because it parts.
+    pub only_reports: bool,
+}
+
+impl Wait {
+    /// Waits for the end of this child.
+    #[must_use]
+    pub const fn end(pid: Slot) -> Self {
+        Self { pid, terminal: None, as_init: false, only_reports: false }
+    }
+
+    /// Waits until this child has stopped reporting.
+    #[must_use]
+    pub const fn reports(pid: Slot) -> Self {
+        Self { pid, terminal: None, as_init: false, only_reports: true }
+    }
 }
 
 /// Work of thousands of calls, which is told as a summary with measured counts.
