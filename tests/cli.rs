@@ -88,7 +88,8 @@ fn broken_images(bed: &Bed) {
     *changed.last_mut().unwrap() ^= 1;
     fs::write(path, changed).unwrap();
     let config = blobs("config");
-    let (bytes, path) = config.iter().find(|(bytes, _)| bytes.windows(8).any(|part| part == b"diff_ids")).unwrap();
+    let (bytes, path) =
+        config.iter().find(|(bytes, _)| bytes.windows(8).any(|part| part == b"diff_ids")).unwrap();
     // Of the same length, so that only its content is wrong.
     fs::write(path, vec![b'x'; bytes.len()]).unwrap();
     bed.file("text.tar", "this is no archive", 0o644);
@@ -156,7 +157,20 @@ fn environment_and_standard_streams() {
         let file = bed.file("env", "# comment\nFROM_FILE=yes\nPASSED\n\n", 0o644);
         let file = file.to_str().unwrap();
         let script = "echo $A/$B/$FROM_FILE/$PASSED/$HOSTNAME/$SECRET";
-        let args = ["--hostname", "box", "-e", "A=1 2", "-e", "B", "--env-file", file, "--", "/bin/sh", "-c", script];
+        let args = [
+            "--hostname",
+            "box",
+            "-e",
+            "A=1 2",
+            "-e",
+            "B",
+            "--env-file",
+            file,
+            "--",
+            "/bin/sh",
+            "-c",
+            script,
+        ];
         let run = bed.run(args).env("B", "mine").env("PASSED", "through").env("SECRET", "no");
         run.quiet().done().exits(0).prints("1 2/mine/yes/through/box/\n");
 
@@ -182,14 +196,27 @@ fn bytes_that_are_no_text_pass_through() {
         let done = bed.run(words).quiet().done().exits(0);
         assert_eq!(done.stdout, b"\xff\xfe x\xc3\n");
         let pair = OsStr::from_bytes(b"ODD=\xff\xfe");
-        let done = bed.run([OsStr::new("-e"), pair, OsStr::new("--"), OsStr::new("/bin/sh"), OsStr::new("-c"), OsStr::new("echo $ODD")]);
+        let done = bed.run([
+            OsStr::new("-e"),
+            pair,
+            OsStr::new("--"),
+            OsStr::new("/bin/sh"),
+            OsStr::new("-c"),
+            OsStr::new("echo $ODD"),
+        ]);
         assert_eq!(done.quiet().done().exits(0).stdout, b"\xff\xfe\n");
         // A folder with such a name, as a volume, and told.
         let folder = bed.dir().join(odd);
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("f"), "here").unwrap();
         let volume = [folder.as_os_str().as_bytes(), b":/mnt"].concat();
-        let args = [OsStr::new("-v"), OsStr::from_bytes(&volume), OsStr::new("--"), OsStr::new("/bin/cat"), OsStr::new("/mnt/f")];
+        let args = [
+            OsStr::new("-v"),
+            OsStr::from_bytes(&volume),
+            OsStr::new("--"),
+            OsStr::new("/bin/cat"),
+            OsStr::new("/mnt/f"),
+        ];
         bed.run(args).done().exits(0).prints("here").says(&["\\377\\376"]);
     }
 }
@@ -201,9 +228,14 @@ fn of_two_with_the_same_name_the_second_is_refused() {
         let bed = bed.with_demo();
         let before = bed.listing();
         let name = bed.name();
-        let first = bed.run(["-i", "--name", &name, "--", "/bin/sh", "-c", "echo up; sleep 1000"]).quiet().start();
+        let first =
+            bed.run(["-i", "--name", &name, "--", "/bin/sh", "-c", "echo up; sleep 1000"]).quiet().start();
         first.prints("up");
-        bed.run(["--name", &name, "--", "/bin/true"]).quiet().done().exits(125).says(&[&name, "already exists", "--name"]);
+        bed.run(["--name", &name, "--", "/bin/true"]).quiet().done().exits(125).says(&[
+            &name,
+            "already exists",
+            "--name",
+        ]);
         assert!(!bed.alive(&name).is_empty(), "the first one lives");
         // A run that is alive is nothing for the cleanup.
         bed.cleanup().exits(0);
@@ -268,9 +300,18 @@ fn fifty_first_runs_at_once_make_one_demo_image() {
 fn an_explanation_changes_nothing_and_reads_the_same_every_time() {
     for who in BOTH {
         let Some(bed) = Bed::new(who) else { continue };
-        for line in [&["run", "--explain", "--memory", "64m", "--", "/bin/true"][..], &["--explain", "run", "-t", "--init"], &["run", "--explain", "--json", "-"], &["cleanup", "--explain"]] {
+        for line in [
+            &["run", "--explain", "--memory", "64m", "--", "/bin/true"][..],
+            &["--explain", "run", "-t", "--init"],
+            &["run", "--explain", "--json", "-"],
+            &["cleanup", "--explain"],
+        ] {
             // Without a state directory, a limit cannot be asked for as an ordinary user on every host.
-            let line: Vec<&str> = if who == Who::User { line.iter().copied().filter(|word| !["--memory", "64m"].contains(word)).collect() } else { line.to_vec() };
+            let line: Vec<&str> = if who == Who::User {
+                line.iter().copied().filter(|word| !["--memory", "64m"].contains(word)).collect()
+            } else {
+                line.to_vec()
+            };
             let before = bed.listing();
             let one = bed.cutaway(&line).done().exits(0);
             let two = bed.cutaway(&line).done().exits(0);
@@ -283,9 +324,12 @@ fn an_explanation_changes_nothing_and_reads_the_same_every_time() {
             let traced = bed.cutaway(["run", "--explain"]).traced(["-f", "-a1", "-s", "200"]).done().exits(0);
             for process in Process::all(&trace::parse(&traced.trace)) {
                 for (line, subject) in process.lines {
-                    let opens = has(&line, &["open", "openat", "openat2"]) && manual::changes("openat", &line.text);
+                    let opens =
+                        has(&line, &["open", "openat", "openat2"]) && manual::changes("openat", &line.text);
                     let told = manual::entry(&line.name).is_some_and(|entry| entry.changes);
-                    let harmless = line.name == "write" && subject == "<stdout>" || line.name == "ioctl" && line.text.contains("TCGETS") || line.text.contains("TIOCGWINSZ");
+                    let harmless = line.name == "write" && subject == "<stdout>"
+                        || line.name == "ioctl" && line.text.contains("TCGETS")
+                        || line.text.contains("TIOCGWINSZ");
                     let reads = line.name == "prctl" && line.text.contains("PR_GET");
                     assert!(harmless || reads || !opens && !told, "an explanation made {}", line.whole());
                 }
@@ -336,5 +380,9 @@ fn a_reader_that_goes_away_ends_the_telling_quietly() {
     let program = Path::new(env!("CARGO_BIN_EXE_cutaway"));
     let script = format!("{} --state {} run --explain | head -n 1", program.display(), bed.state().display());
     let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

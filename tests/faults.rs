@@ -65,9 +65,11 @@ fn sites(bed: &Bed, options: &[&str]) -> Vec<Site> {
             let in_parent = index == 0;
             let same = |(other, _): &&(Line, String)| other.name == line.name;
             // The tracer's own execve is the first.
-            let when = process.lines[..=at].iter().filter(same).count() + usize::from(in_parent && line.name == "execve");
+            let when = process.lines[..=at].iter().filter(same).count()
+                + usize::from(in_parent && line.name == "execve");
             let elsewhere = processes.iter().enumerate().filter(|(other, _)| *other != index);
-            let others = elsewhere.map(|(_, other)| other.lines.iter().filter(same).count()).max().unwrap_or(0);
+            let others =
+                elsewhere.map(|(_, other)| other.lines.iter().filter(same).count()).max().unwrap_or(0);
             let (aim, when) = if in_parent {
                 (Some(Vec::new()), when)
             } else if others < when {
@@ -80,10 +82,18 @@ fn sites(bed: &Bed, options: &[&str]) -> Vec<Site> {
             };
             let before_child = in_parent && at < born;
             // The list of interfaces is asked for on a socket that is bound; that one is not told.
-            if line.name == "socket" && process.lines.get(at + 1).is_some_and(|(next, _)| next.name == "bind") {
+            if line.name == "socket" && process.lines.get(at + 1).is_some_and(|(next, _)| next.name == "bind")
+            {
                 continue;
             }
-            found.push(Site { line: anonymous(line, bed, &name), aim, name: line.name.clone(), when, process: index, before_child });
+            found.push(Site {
+                line: anonymous(line, bed, &name),
+                aim,
+                name: line.name.clone(),
+                when,
+                process: index,
+                before_child,
+            });
         }
     }
     for site in &mut found {
@@ -96,7 +106,8 @@ fn sites(bed: &Bed, options: &[&str]) -> Vec<Site> {
 
 /// The path by which strace finds a call: one of its arguments, or what its descriptor refers to.
 fn path<'a>(line: &'a Line, subject: &'a str) -> Option<&'a str> {
-    let by_descriptor = ["write", "close", "read", "sendto", "recvfrom", "statx", "fcntl"].contains(&line.name.as_str());
+    let by_descriptor =
+        ["write", "close", "read", "sendto", "recvfrom", "statx", "fcntl"].contains(&line.name.as_str());
     let argument = line.text.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map(|(path, _)| path);
     let path = if by_descriptor { subject } else { argument? };
     (path.starts_with('/') || !by_descriptor && !path.is_empty()).then_some(path)
@@ -198,9 +209,16 @@ fn fail_every_told_call(who: Who) {
     let told = told(&bed, &options);
     let mut once = HashSet::new();
     // One loop of the program is one place in it.
-    let place = |text: &str| text.split(if text.starts_with("prctl(") { ',' } else { '\n' }).next().unwrap().to_owned();
+    let place = |text: &str| {
+        text.split(if text.starts_with("prctl(") { ',' } else { '\n' }).next().unwrap().to_owned()
+    };
     let mut chosen = of_told(sites(&bed, &options), &told);
-    assert!(chosen.len() * 10 > told.len() * 9, "{} of {} calls were found in the trace", chosen.len(), told.len());
+    assert!(
+        chosen.len() * 10 > told.len() * 9,
+        "{} of {} calls were found in the trace",
+        chosen.len(),
+        told.len()
+    );
     chosen.retain(|(site, _)| site.aim.is_some() && once.insert((site.process, place(&site.line.text))));
     let all: HashSet<_> = told.iter().map(|one| (&one.actor, place(&one.text))).collect();
     eprintln!("{who:?}: {} of {} places fail", chosen.len(), all.len());
@@ -264,7 +282,11 @@ fn kill_at_every_call(who: Who) {
     let options = options(who);
     let all = sites(&bed, &options).into_iter().filter(|site| site.aim.is_some()).enumerate();
     let chosen: Vec<_> = all
-        .filter(|(number, site)| everywhere || manual::changes(&site.name, &site.line.text) && manual::entry(&site.name).is_some() || number % 16 == 0)
+        .filter(|(number, site)| {
+            everywhere
+                || manual::changes(&site.name, &site.line.text) && manual::entry(&site.name).is_some()
+                || number % 16 == 0
+        })
         .map(|(_, site)| site)
         .collect();
     let (count, misses) = (chosen.len(), AtomicUsize::new(0));
@@ -303,7 +325,10 @@ fn sleeping<'bed>(bed: &'bed Bed, name: &str, options: &[&str]) -> Running<'bed>
 /// The pid of the process that sleeps.
 fn workload(bed: &Bed, name: &str) -> Option<i32> {
     let sleeps = |line: &String| line.contains("/bin/sleep 1000") && !line.contains("--state");
-    bed.alive(name).iter().find(|line| sleeps(line)).map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
+    bed.alive(name)
+        .iter()
+        .find(|line| sleeps(line))
+        .map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
 }
 
 #[test]
@@ -393,7 +418,8 @@ fn a_signal_at_any_moment_ends_it_and_leaves_nothing() {
             let (signal, code) = if number % 24 == 0 { ("TERM", 143) } else { ("INT", 130) };
             let name = bed.name();
             let inject = site.inject(&format!("signal={signal}"), bed, &name);
-            let done = bed.run(line(&options, &name, &["/bin/true"])).quiet().recorded().traced(inject).done();
+            let done =
+                bed.run(line(&options, &name, &["/bin/true"])).quiet().recorded().traced(inject).done();
             let what = format!("SIG{signal} at {}", site.line.text);
             // Once the workload runs, the signal is the workload's, and that may have ended before it comes.
             let expected = done.code == code || !site.before_child && done.code == 0;

@@ -123,7 +123,13 @@ fn examine(bed: &Bed, case: &Case, pace: &str) -> Vec<String> {
     let done = command.global(pace).recorded().input("typed\n").traced(options).done();
     let mut faults = Vec::new();
     if done.code != case.code {
-        faults.push(format!("exit code {} instead of {}: {}{}", done.code, case.code, done.text(), done.stderr));
+        faults.push(format!(
+            "exit code {} instead of {}: {}{}",
+            done.code,
+            case.code,
+            done.text(),
+            done.stderr
+        ));
     }
     let told = Told::from(&done.events());
     let processes = Process::all(&trace::parse(&done.trace));
@@ -143,8 +149,16 @@ fn examine(bed: &Bed, case: &Case, pace: &str) -> Vec<String> {
 struct Told(Vec<(String, Vec<Deed>)>);
 
 enum Deed {
-    Call { text: String, result: String, errno: Option<String> },
-    Bulk { what: String, subject: String, calls: BTreeMap<String, u64> },
+    Call {
+        text: String,
+        result: String,
+        errno: Option<String>,
+    },
+    Bulk {
+        what: String,
+        subject: String,
+        calls: BTreeMap<String, u64>,
+    },
     /// The end of the plan, which the recorder writes out at once: what follows is no part of it.
     End,
 }
@@ -155,7 +169,9 @@ impl Told {
         for event in events {
             let (actor, deed) = match event.clone() {
                 Event::Call { actor, text, result, errno, .. } => (actor, Deed::Call { text, result, errno }),
-                Event::Bulk { actor, what, subject, calls, .. } => (actor, Deed::Bulk { what, subject, calls }),
+                Event::Bulk { actor, what, subject, calls, .. } => {
+                    (actor, Deed::Bulk { what, subject, calls })
+                }
                 Event::Done { .. } => ("parent".to_owned(), Deed::End),
                 _ => continue,
             };
@@ -206,7 +222,11 @@ fn among(list: &str, name: &str) -> bool {
 }
 
 const PLUMBING: &[Plumbing] = &[
-    Plumbing { file: "everywhere", why: "reading changes nothing", is: |line, _, _| among(READS, &line.name) },
+    Plumbing {
+        file: "everywhere",
+        why: "reading changes nothing",
+        is: |line, _, _| among(READS, &line.name),
+    },
     Plumbing {
         file: "everywhere",
         why: "opening changes nothing where nothing is created or emptied",
@@ -216,13 +236,16 @@ const PLUMBING: &[Plumbing] = &[
         file: "everywhere",
         why: "the standard library asks whether a descriptor that it closes is open, and copies descriptors",
         is: |line, _, _| {
-            line.name == "fcntl" && ["F_GETFD", "F_GETFL", "F_DUPFD_CLOEXEC"].iter().any(|what| line.text.contains(what))
+            line.name == "fcntl"
+                && ["F_GETFD", "F_GETFL", "F_DUPFD_CLOEXEC"].iter().any(|what| line.text.contains(what))
         },
     },
     Plumbing {
         file: "the C library, the loader, the allocator",
         why: "a program's own memory",
-        is: |line, _, _| among(OWN_MEMORY, &line.name) || line.name == "prlimit64" && line.text.contains(", NULL, "),
+        is: |line, _, _| {
+            among(OWN_MEMORY, &line.name) || line.name == "prlimit64" && line.text.contains(", NULL, ")
+        },
     },
     Plumbing {
         file: "src/main.rs, the standard library",
@@ -237,13 +260,20 @@ const PLUMBING: &[Plumbing] = &[
     Plumbing {
         file: "src/engine/wait/terminal.rs",
         why: "the person's terminal is raw while the workload's is served, and both are read and written",
-        is: |line, subject, _| line.name == "write" && subject == "<terminal>" || line.name == "ioctl" && ["TCGETS", "TCSETS", "TIOCGWINSZ", "TIOCSWINSZ", "FIONBIO"].iter().any(|what| line.text.contains(what)),
+        is: |line, subject, _| {
+            line.name == "write" && subject == "<terminal>"
+                || line.name == "ioctl"
+                    && ["TCGETS", "TCSETS", "TIOCGWINSZ", "TIOCSWINSZ", "FIONBIO"]
+                        .iter()
+                        .any(|what| line.text.contains(what))
+        },
     },
     Plumbing {
         file: "src/engine/link.rs",
         why: "the report socket between parent and child",
         is: |line, subject, _| {
-            line.name == "socketpair" || subject == "<report>" && has(line, &["sendmsg", "recvmsg", "recvfrom"])
+            line.name == "socketpair"
+                || subject == "<report>" && has(line, &["sendmsg", "recvmsg", "recvfrom"])
         },
     },
     Plumbing {
@@ -252,13 +282,17 @@ const PLUMBING: &[Plumbing] = &[
         is: |line, subject, _| {
             let dumps = ["NLM_F_DUMP", "NLM_F_REQUEST|0x300"].iter().any(|flags| line.text.contains(flags));
             line.name == "socket" && line.text.contains("NETLINK_ROUTE")
-                || subject == "<netlink>" && (has(line, &["bind", "recvmsg"]) || line.name == "sendto" && dumps)
+                || subject == "<netlink>"
+                    && (has(line, &["bind", "recvmsg"]) || line.name == "sendto" && dumps)
         },
     },
     Plumbing {
         file: "src/probe, the standard library",
         why: "what this process is asked about itself; the names of the threads that unpack",
-        is: |line, _, _| line.name == "prctl" && ["PR_GET_", "PR_CAPBSET_READ", "PR_SET_NAME"].iter().any(|what| line.text.contains(what)),
+        is: |line, _, _| {
+            line.name == "prctl"
+                && ["PR_GET_", "PR_CAPBSET_READ", "PR_SET_NAME"].iter().any(|what| line.text.contains(what))
+        },
     },
     Plumbing {
         file: "src/state/journal.rs",
@@ -272,7 +306,9 @@ const PLUMBING: &[Plumbing] = &[
     Plumbing {
         file: "src/report/recorder.rs",
         why: "the recording",
-        is: |line, subject, _| subject.ends_with(".json") && subject.contains("/io-") && has(line, &["openat", "write"]),
+        is: |line, subject, _| {
+            subject.ends_with(".json") && subject.contains("/io-") && has(line, &["openat", "write"])
+        },
     },
     Plumbing {
         file: "src/report/narrator.rs, src/main.rs",
@@ -283,7 +319,8 @@ const PLUMBING: &[Plumbing] = &[
         file: "src/image/store/lock.rs",
         why: "as long as an image is being read, nobody removes it",
         is: |line, subject, place| {
-            (place.is_below(subject, "pins") || place.is_below(subject, "lock")) && has(line, &["openat", "flock"])
+            (place.is_below(subject, "pins") || place.is_below(subject, "lock"))
+                && has(line, &["openat", "flock"])
         },
     },
 ];
@@ -293,8 +330,26 @@ const PLUMBING: &[Plumbing] = &[
 fn is_store(line: &Line, subject: &str, place: &Place) -> bool {
     let own = ["blobs", "layers", "tmp", "index.json", "oci-layout", "lock", "pins"];
     let names = [
-        "openat", "write", "mkdir", "rename", "renameat", "unlink", "rmdir", "fsync", "fdatasync", "syncfs", "flock", "link",
-        "ftruncate", "fallocate", "copy_file_range", "sendfile", "utimensat", "fchmod", "unlinkat", "sync_file_range",
+        "openat",
+        "write",
+        "mkdir",
+        "rename",
+        "renameat",
+        "unlink",
+        "rmdir",
+        "fsync",
+        "fdatasync",
+        "syncfs",
+        "flock",
+        "link",
+        "ftruncate",
+        "fallocate",
+        "copy_file_range",
+        "sendfile",
+        "utimensat",
+        "fchmod",
+        "unlinkat",
+        "sync_file_range",
         "fadvise64",
     ];
     let below = own.iter().any(|folder| place.is_below(subject, folder)) || subject == place.state;
@@ -354,8 +409,11 @@ fn compare(process: &Process, told: &[Deed], place: &Place, faults: &mut Vec<Str
     if let Some(Deed::Call { text, result, errno }) = told.get(next + bulks) {
         let errno = errno.as_deref().unwrap_or_default();
         let name = text.split('(').next().unwrap_or_default();
-        let near: String =
-            window.iter().filter(|(line, _)| line.name == name).map(|(line, _)| format!("\n  strace  {}", line.whole())).collect();
+        let near: String = window
+            .iter()
+            .filter(|(line, _)| line.name == name)
+            .map(|(line, _)| format!("\n  strace  {}", line.whole()))
+            .collect();
         faults.push(format!("told, but not made like this:\n  cutaway {text} = {result} {errno}{near}"));
     }
 }
@@ -375,12 +433,15 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
     }
     let removes = |subject: &str| {
         let parent = |tree: &str| tree.rsplit_once('/').is_some_and(|(parent, _)| parent == subject);
-        removed.iter().any(|tree| subject == *tree || subject.starts_with(&format!("{tree}/")) || parent(tree))
+        removed
+            .iter()
+            .any(|tree| subject == *tree || subject.starts_with(&format!("{tree}/")) || parent(tree))
     };
     let mut made: BTreeMap<&str, u64> = BTreeMap::new();
     for (line, subject) in window {
         let is_plumbing = PLUMBING.iter().any(|one| (one.is)(line, subject, place));
-        let of_tree = removes(subject) || image && in_tree_of_layer(line, subject, removing, place) && !is_root_of_tree(line);
+        let of_tree = removes(subject)
+            || image && in_tree_of_layer(line, subject, removing, place) && !is_root_of_tree(line);
         // What a descriptor is asked about itself is counted nowhere.
         if of_tree && line.name != "fcntl" {
             *made.entry(&line.name).or_default() += 1;
@@ -389,7 +450,10 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
                 *made.entry(&line.name).or_default() += 1;
             } else {
                 let place = if subject.is_empty() { String::new() } else { format!("   [{subject}]") };
-                faults.push(format!("made, but not told: {}{place}", line.whole().chars().take(300).collect::<String>()));
+                faults.push(format!(
+                    "made, but not told: {}{place}",
+                    line.whole().chars().take(300).collect::<String>()
+                ));
             }
         }
     }

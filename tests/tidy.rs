@@ -187,7 +187,8 @@ fn registry_and_rooms_are_the_same() {
 #[test]
 fn functions_are_short() {
     // Sixty lines are a table or a story; more needs a reason, which is written here.
-    const LONG: [(&str, &str); 3] = [
+    const LONG: [(&str, &str); 4] = [
+        ("src/sys/samples.rs", "one value of each system call"),
         ("src/sys/syscall.rs", "one arm for each system call"),
         ("src/report/narrator.rs", "one arm for each event"),
         ("src/concepts/run/settle.rs", "the fields of what will be run"),

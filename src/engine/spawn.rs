@@ -127,7 +127,9 @@ impl<K: Processes + 'static> Engine<K> {
         match flow {
             Ok(()) => i32::from(self.status.unwrap_or(0)),
             Err(Stop::Executed | Stop::Quit) => 0,
-            Err(Stop::Signalled(signal)) => i32::from(exit::SIGNAL) + i32::try_from(signal.number()).unwrap_or(0),
+            Err(Stop::Signalled(signal)) => {
+                i32::from(exit::SIGNAL) + i32::try_from(signal.number()).unwrap_or(0)
+            }
             Err(Stop::Failed(step, error)) => {
                 let code = error.parts().exit.unwrap_or(exit::CUTAWAY);
                 self.end_children();

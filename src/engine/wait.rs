@@ -229,12 +229,7 @@ impl<K: Processes + 'static> Engine<K> {
     /// PID 1 of a pid namespace is shielded: a signal for which it has no handler is dropped by the kernel
     /// (`pid_namespaces(7)`). Asking a second time therefore ends it with SIGKILL, which is not dropped when it
     /// comes from outside.
-    fn pass_on(
-        &mut self,
-        index: usize,
-        asked: &mut Asked,
-        session: Option<&mut terminal::Session>,
-    ) -> Flow {
+    fn pass_on(&mut self, index: usize, asked: &mut Asked, session: Option<&mut terminal::Session>) -> Flow {
         let Some(signal) = self.signals.as_mut().and_then(Signals::next) else { return Ok(()) };
         if signal == Signal::SIGCHLD {
             self.reap_orphans(index);

@@ -58,6 +58,13 @@ pub enum Ioctl {
     WindowSize(u16, u16),
 }
 
+/// What fcntl(2) is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fcntl {
+    /// `F_SETFD`: whether the descriptor closes on exec.
+    CloseOnExec(bool),
+}
+
 /// A system call with all its arguments.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the fields are the parameters of the man page, under its names")]
@@ -89,6 +96,7 @@ pub enum Syscall {
     Fchdir { fd: Value },
     Umask { mask: u32 },
     CloseRange { first: u32, last: u32, flags: CloseRangeFlags },
+    Fcntl { fd: Value, request: Fcntl },
     Ioctl { fd: Value, request: Ioctl },
     // Processes and namespaces
     Clone3 { flags: CloneFlags, exit_signal: Option<Signal>, cgroup: Option<Value> },
@@ -410,6 +418,10 @@ impl Syscall {
                 Arg::Size((*last).into()),
                 Arg::flags(flags),
             )),
+            Self::Fcntl { fd, request: Fcntl::CloseOnExec(on) } => {
+                let flag = Arg::named((*on).into(), if *on { "FD_CLOEXEC" } else { "0" });
+                lower!(SYS_fcntl(number(fd), Arg::named(2, "F_SETFD"), flag))
+            }
             Self::Ioctl { fd, request } => ioctl(fd, request),
             Self::Clone3 { flags, exit_signal, cgroup } => {
                 lower!(SYS_clone3(clone_args(*flags, *exit_signal, cgroup.as_ref()), Arg::Size(88)))
@@ -562,6 +574,7 @@ impl Syscall {
             Self::Fsmount { fd, .. }
             | Self::Close { fd }
             | Self::Fchdir { fd }
+            | Self::Fcntl { fd, .. }
             | Self::Ioctl { fd, .. }
             | Self::Setns { fd, .. }
             | Self::Sendto { fd, .. }

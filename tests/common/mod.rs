@@ -152,7 +152,15 @@ impl Bed {
     /// Makes a file of the bed's user.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>, mode: u32) -> PathBuf {
         let path = self.path(name);
-        for missing in path.parent().unwrap().ancestors().take_while(|dir| !dir.exists()).collect::<Vec<_>>().iter().rev() {
+        for missing in path
+            .parent()
+            .unwrap()
+            .ancestors()
+            .take_while(|dir| !dir.exists())
+            .collect::<Vec<_>>()
+            .iter()
+            .rev()
+        {
             fs::create_dir(missing).unwrap();
             self.give(missing);
         }
@@ -397,7 +405,10 @@ impl Running<'_> {
 
     /// Waits until it has printed this.
     pub fn prints(&self, text: &str) -> &Self {
-        until(|| self.stdout().contains(text), || format!("{:?} in {:?} of {}", text, self.stdout(), self.line));
+        until(
+            || self.stdout().contains(text),
+            || format!("{:?} in {:?} of {}", text, self.stdout(), self.line),
+        );
         self
     }
 
@@ -496,7 +507,12 @@ pub fn until(holds: impl Fn() -> bool, what: impl Fn() -> String) {
 }
 
 /// Does the same for many inputs, by as many threads as there are processors, each with a bed of its own.
-pub fn in_parallel<T: Send>(who: Who, inputs: Vec<T>, furnish: impl Fn(&Bed) + Sync, deed: impl Fn(&Bed, T) + Sync) {
+pub fn in_parallel<T: Send>(
+    who: Who,
+    inputs: Vec<T>,
+    furnish: impl Fn(&Bed) + Sync,
+    deed: impl Fn(&Bed, T) + Sync,
+) {
     let inputs = Mutex::new(inputs.into_iter());
     let threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(8);
     std::thread::scope(|scope| {

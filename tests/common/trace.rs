@@ -47,7 +47,8 @@ pub fn parse(trace: &str) -> Vec<Line> {
     let mut cut: HashMap<i32, usize> = HashMap::new();
     for (number, row) in trace.lines().enumerate() {
         // Without -f there is one process, and strace leaves its number out.
-        let numbered = row.split_once(' ').and_then(|(pid, rest)| Some((pid.parse::<i32>().ok()?, rest.trim_start())));
+        let numbered =
+            row.split_once(' ').and_then(|(pid, rest)| Some((pid.parse::<i32>().ok()?, rest.trim_start())));
         let (pid, rest) = numbered.unwrap_or((0, row));
         if rest.starts_with("+++") || rest.starts_with("---") {
             continue;
@@ -183,12 +184,18 @@ impl Files {
     fn about(&self, line: &Line) -> String {
         let first = first(line);
         // The first string of symlinkat is what the link says, not where it is.
-        let text = if line.name == "symlinkat" { line.text.split_once("\", ").map_or("", |(_, rest)| rest) } else { &line.text };
+        let text = if line.name == "symlinkat" {
+            line.text.split_once("\", ").map_or("", |(_, rest)| rest)
+        } else {
+            &line.text
+        };
         let first = if line.name == "symlinkat" { text.split(',').next().unwrap_or_default() } else { first };
         let named = text.split_once('"').and_then(|(_, rest)| rest.split_once('"')).map(|(name, _)| name);
         let of_fd = first.parse::<i64>().ok().and_then(|fd| self.0.get(&fd).cloned());
-        let by_name =
-            first == "AT_FDCWD" || first.starts_with('"') || line.name.ends_with("at") || has(line, &["statx", "openat2"]);
+        let by_name = first == "AT_FDCWD"
+            || first.starts_with('"')
+            || line.name.ends_with("at")
+            || has(line, &["statx", "openat2"]);
         match (named, of_fd) {
             (Some(name), _) if by_name && name.starts_with('/') => name.to_owned(),
             (Some(name), Some(dir)) if by_name && !name.is_empty() => format!("{dir}/{name}"),
@@ -206,12 +213,17 @@ impl Files {
             "pidfd_open" => "<pidfd>".to_owned(),
             "socket" if line.text.contains("NETLINK_ROUTE") => "<netlink>".to_owned(),
             // By this mark, what is done through it is told from what is done by path.
-            "openat" if line.text.contains("O_PATH") && self.about(line).ends_with("/layers") => self.about(line) + "/.",
+            "openat" if line.text.contains("O_PATH") && self.about(line).ends_with("/layers") => {
+                self.about(line) + "/."
+            }
             "open" | "openat" | "openat2" | "dup" | "dup2" | "dup3" => self.about(line),
             "fcntl" if line.text.contains("F_DUPFD") => self.about(line),
             // A descriptor that the child hands over: the master side of a terminal.
             "recvmsg" => {
-                let handed = line.text.split_once("SCM_RIGHTS, cmsg_data=[").and_then(|(_, rest)| rest.split(']').next());
+                let handed = line
+                    .text
+                    .split_once("SCM_RIGHTS, cmsg_data=[")
+                    .and_then(|(_, rest)| rest.split(']').next());
                 handed.and_then(|fd| fd.parse().ok()).map(|fd| self.0.insert(fd, "<terminal>".to_owned()));
                 return;
             }
@@ -250,7 +262,9 @@ pub fn normalised(text: &str) -> String {
     }
     // strace decodes netlink only in its own network namespace: what is left of a message is its header.
     if text.contains("{nlmsg_len=") && (text.starts_with("sendto(") || text.starts_with("recvfrom(")) {
-        let keep = |key: &str| text.split(key).nth(1).and_then(|rest| rest.split([',', '}']).next()).unwrap_or("").to_owned();
+        let keep = |key: &str| {
+            text.split(key).nth(1).and_then(|rest| rest.split([',', '}']).next()).unwrap_or("").to_owned()
+        };
         let parts = ["nlmsg_len=", "nlmsg_flags=", "nlmsg_seq=", "error="].map(keep);
         let end = text.rfind("], ").map_or("", |at| &text[at..]);
         text = format!("{}{parts:?}{end}", text.split('[').next().unwrap_or_default());

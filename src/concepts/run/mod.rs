@@ -118,7 +118,7 @@ fn in_child(run: &Settled, groups: &limits::Groups) -> Vec<Step> {
 ///
 /// The seccomp filter belongs between `no_new_privs` and the exec: later than every call that it would forbid.
 fn workload(run: &Settled) -> Vec<Step> {
-    let mut steps = vec![harden::descriptors(), identity::workdir(run), identity::bounding(run)];
+    let mut steps = vec![harden::descriptors(run), identity::workdir(run), identity::bounding(run)];
     steps.push(identity::become_user(run));
     steps.extend(harden::no_new_privs(run));
     steps.extend(birth::die_with_parent_again());

@@ -19,7 +19,7 @@ use crate::image::reference::Reference;
 use crate::image::source::{self, Image};
 use crate::image::store::Store;
 use crate::plan::{Bulk, Plan, Step};
-use crate::probe::Place;
+use crate::probe::{Host, Place, fds};
 use crate::state;
 use crate::sys::Text;
 use crate::sys::flags::CapSet;
@@ -68,6 +68,8 @@ pub struct Settled {
     pub volumes: Vec<Volume>,
     pub tmpfs: Vec<Tmpfs>,
     pub has_mount_setattr: bool,
+    /// The descriptors that cutaway was started with, where they must be closed one by one.
+    pub inherited: Option<Vec<i32>>,
     pub network: Network,
     pub limits: Limits,
     pub tty: bool,
@@ -286,6 +288,7 @@ impl Settled {
             volumes,
             tmpfs,
             has_mount_setattr: here.kernel_at_least(5, 12),
+            inherited: settle_inherited(here)?,
             network: args.network,
             limits,
             tty: args.tty,
@@ -312,9 +315,9 @@ fn notes(rootless: bool, uid: u32, overlay: &Overlay, network: Network) -> Vec<S
             .to_owned()
     };
     let how = match overlay {
-        Overlay::Mount => "layers: they fit in one page, so mount(2) takes them all at once".to_owned(),
-        Overlay::Fsopen => {
-            "layers: too long for mount(2), which takes one page of options; fsconfig(2) takes one at a time"
+        Overlay::Paths => "layers: their paths fit in one page, which is what mount(2) takes".to_owned(),
+        Overlay::Links => {
+            "layers: their paths do not fit in the one page that mount(2) takes, so each gets a short name"
                 .to_owned()
         }
     };
@@ -473,6 +476,20 @@ fn check_terminal(args: &RunArgs) -> Result<()> {
             .remedy("leave out -t, or -i"));
     }
     Ok(())
+}
+
+/// The descriptors that would survive the exec. Newer kernels close them all with one call, and need no list.
+fn settle_inherited(here: &Host) -> Result<Option<Vec<i32>>> {
+    if here.kernel_at_least(5, 11) {
+        return Ok(None);
+    }
+    let open = fds::all().map_err(|why| {
+        Error::new("the open descriptors cannot be listed")
+            .rule(format!("before Linux 5.11 each must be closed by itself, and /proc says which: {why}"))
+            .remedy("mount /proc, or use a newer kernel")
+            .chapter("30")
+    })?;
+    Ok(Some(open.iter().filter(|one| one.fd > 2 && !one.cloexec).map(|one| one.fd).collect()))
 }
 
 /// A limit that was asked for and that nobody would keep is a lie.
