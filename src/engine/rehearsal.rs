@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::fs::File;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
@@ -27,8 +29,10 @@ struct Shared {
     calls: Vec<Syscall>,
     /// Which of them fails, counted from 0.
     fails: Option<usize>,
-    /// The undoing calls are refused as well.
+    /// The threads that play processes.
     children: Vec<JoinHandle<i32>>,
+    /// Descriptors that are open in fact.
+    real: Vec<File>,
 }
 
 /// A kernel that performs nothing.
@@ -55,6 +59,13 @@ impl Fake {
 impl Kernel for Fake {
     fn call(&mut self, call: &Syscall) -> Result<Returned, Errno> {
         let number = self.log(call)?;
+        // A terminal's master travels over the report socket, which takes real descriptors only.
+        if matches!(call, Syscall::Openat { path, .. } if *path == "/dev/pts/ptmx".into()) {
+            let real = File::open("/dev/null").unwrap();
+            let value = i64::from(real.as_raw_fd());
+            self.0.lock().unwrap().real.push(real);
+            return Ok(Returned { value, answer: Vec::new() });
+        }
         // Descriptors that no process here has: nothing real can be hit.
         Ok(Returned { value: i64::try_from(100_000 + number).unwrap(), answer: Vec::new() })
     }
@@ -102,7 +113,7 @@ fn rehearse(plan: &Plan, fails: Option<usize>, pace: Pace, watched: bool) -> Reh
     let test = std::thread::spawn(move || {
         let (kernel, keeper) = (Fake::failing(fails), Keeper::default());
         // Without a name there is no journal, and nothing is written anywhere.
-        let plan = Plan { name: None, ..plan };
+        let plan = Plan { name: None, steps: blind(plan.steps), ..plan };
         let observers: Vec<Box<dyn Observer>> =
             if watched { vec![Box::new(keeper.clone())] } else { Vec::new() };
         let setup = Setup {
@@ -116,7 +127,9 @@ fn rehearse(plan: &Plan, fails: Option<usize>, pace: Pace, watched: bool) -> Reh
         };
         let outcome = perform(kernel.clone(), plan, setup);
         let children = std::mem::take(&mut kernel.0.lock().unwrap().children);
-        children.into_iter().for_each(|child| drop(child.join().unwrap()));
+        for child in children {
+            child.join().unwrap();
+        }
         let calls = kernel.0.lock().unwrap().calls.clone();
         let events = keeper.0.lock().unwrap().clone();
         let (code, error, left) = (outcome.code, outcome.error, outcome.left);
@@ -127,6 +140,18 @@ fn rehearse(plan: &Plan, fails: Option<usize>, pace: Pace, watched: bool) -> Reh
         Err(_) if test.is_finished() => panic!("{what} panicked"),
         Err(_) => panic!("{what} hangs"),
     }
+}
+
+/// The same steps without looking at this machine, which takes most of a rehearsal's time.
+fn blind(mut steps: Vec<Step>) -> Vec<Step> {
+    for step in &mut steps {
+        step.look_at.clear();
+        if let Action::Spawn(spawn) = &mut step.action {
+            spawn.child = blind(std::mem::take(&mut spawn.child));
+            spawn.meanwhile = blind(std::mem::take(&mut spawn.meanwhile));
+        }
+    }
+    steps
 }
 
 /// The undo of each step of the parent, with the number of its step.
@@ -164,7 +189,7 @@ fn check(plan: &Plan, n: usize, pace: Pace) {
     } else if !is_allowed {
         let error = rehearsal.error.as_ref().unwrap_or_else(|| panic!("{what}: no error"));
         let parts = error.parts();
-        assert_eq!(parts.call.as_deref(), Some(format!("{text} = -1 EPERM").as_str()), "{what}");
+        assert_eq!(parts.call.as_deref(), Some(format!("{text} = -1 {}", manual::errno(ERRNO)).as_str()), "{what}");
         assert!(parts.rule.is_some(), "{what} has no rule");
         let code = if rehearsal.calls[n].name() == "execve" { exit::CANNOT_EXECUTE } else { exit::CUTAWAY };
         assert_eq!(rehearsal.code, code, "{what}");
@@ -208,7 +233,7 @@ fn plans() -> Vec<Plan> {
     let lines: [&[&str]; 5] = [
         &[],
         &["--init"],
-        &["-t", "-i"],
+        &["-t"],
         &["--network", "host", "--read-only", "--tmpfs", "/scratch", "-v", "/tmp:/mnt:ro"],
         &["--memory", "64m", "--cpus", "0.5", "--init", "-t"],
     ];
