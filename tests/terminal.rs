@@ -131,7 +131,7 @@ fn a_shell_in_a_container_has_job_control_and_the_windows_size() {
         window.shows_line("still 42");
         window.types("exit 5");
         window.types("echo code $?");
-        window.shows_line("code 5");
+        window.shows("code 5");
         window.tmux(&["resize-window", "-t", "s", "-x", "90", "-y", "20"]);
         assert_eq!(window.settings("after"), settings);
         drop(window);
@@ -182,7 +182,10 @@ fn the_telling_keeps_to_eighty_columns() {
         window.types(&format!("clear; COLUMNS=80; export COLUMNS; stty columns 80; {} run --init -- /bin/true; echo code $?", window.cutaway));
         let screen = window.shows_line("code 0");
         let told = screen.split("cutaway run demo").nth(1).unwrap_or_else(|| panic!("nothing told:\n{screen}"));
-        let long: Vec<&str> = told.lines().skip(1).filter(|line| line.chars().count() > 80).collect();
+        // A path is never broken, however long it is.
+        let whole = |line: &str| line.split_whitespace().count() == 1;
+        let long: Vec<&str> =
+            told.lines().skip(1).filter(|line| line.chars().count() > 80 && !whole(line)).collect();
         assert!(long.is_empty(), "{long:#?}");
     }
 }
@@ -213,8 +216,11 @@ fn stepping_answers_to_its_keys() {
         window.shows_line("stepped");
         window.shows_line("code 0");
         // Quitting undoes what was done.
-        window.types(&format!("clear; tmux clear-history 2>/dev/null; {} run --step -- /bin/echo never; echo quit $?", window.cutaway));
-        let done = asks_again(&window);
+        let name = bed.name();
+        window.types(&format!("clear; {} run --step --name {name} -- /bin/echo never; echo quit $?", window.cutaway));
+        let begins = format!("containers/{name}/work");
+        let screen = window.shows_when("the prompt", |screen| screen.rsplit("[Enter] do it").nth(1).is_some_and(|shown| shown.contains(&begins)));
+        let done = prompts(&screen);
         window.key("Enter");
         window.shows_when("another prompt", |screen| prompts(screen) > done);
         window.types("q");
@@ -223,13 +229,6 @@ fn stepping_answers_to_its_keys() {
         drop(window);
         before.is_still(&bed, "stepping");
     }
-}
-
-/// Waits for the first prompt of a new command; how many prompts are on the screen then.
-fn asks_again(window: &Window<'_>) -> usize {
-    window.tmux(&["clear-history", "-t", "s"]);
-    let screen = window.shows_when("the prompt", |screen| screen.contains("[Enter] do it") && screen.contains("echo never"));
-    screen.matches("[Enter] do it").count()
 }
 
 #[test]

@@ -14,7 +14,7 @@ use super::digest::{Digest, Hasher};
 use super::layout;
 use super::manifest::{Descriptor, annotation, media_type};
 use super::store::write_failed;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The bytes of a manifest ([image manifest]).
 ///
