@@ -14,11 +14,11 @@ pub type Text = Cow<'static, str>;
 
 /// Exit codes that cutaway itself decides on; everything else is the workload's own.
 pub mod exit {
-    /// A command other than `run` or `exec` failed.
+    /// A command other than `run`, `exec` or `ns` failed.
     pub const FAILED: u8 = 1;
     /// The command line could not be understood.
     pub const USAGE: u8 = 2;
-    /// `run`: cutaway itself failed before the workload could.
+    /// `run`, `ns`: cutaway itself failed, so that the code cannot be the workload's.
     pub const CUTAWAY: u8 = 125;
     /// `run`: the workload's program is there but cannot be executed.
     pub const CANNOT_EXECUTE: u8 = 126;

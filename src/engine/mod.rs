@@ -33,7 +33,7 @@ use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
 use crate::sys::flags::Signal;
 use crate::sys::process::Processes;
-use crate::sys::{Errno, Slots, Syscall, manual};
+use crate::sys::{Errno, Returned, Slots, Syscall, manual};
 
 use link::{Link, Message};
 use spawn::Child;
@@ -285,6 +285,7 @@ impl<K: Processes + 'static> Engine<K> {
             Action::Gate(gate) => self.gate(id, &gate),
             Action::Bulk(work) => self.work(id, &work),
             Action::Exec(candidates) => self.exec(id, &candidates),
+            Action::Part(syscall) => self.part(id, &syscall),
             Action::Wait(wait) => self.wait(id, &wait),
             Action::Look => Ok(()),
             Action::Skip(why) => {
@@ -316,7 +317,7 @@ impl<K: Processes + 'static> Engine<K> {
         let syscall = call.syscall.resolve(&self.slots);
         self.entered(id, &syscall);
         let begun = self.watched.then(Instant::now);
-        let returned = self.kernel.call(&syscall);
+        let returned = self.make(&syscall);
         let us = begun.map_or(0, |begun| u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX));
         let answer = returned.as_ref().map(|returned| returned.answer.clone()).unwrap_or_default();
         let value = returned.map(|returned| returned.value);
@@ -324,9 +325,11 @@ impl<K: Processes + 'static> Engine<K> {
             Syscall::Recvfrom { .. } => syscall.answered(&describe_answer(&answer)),
             _ => syscall.to_string(),
         };
-        let allowed = value.is_err_and(|errno| call.allowed.contains(&(errno as i32)));
+        let refused = value.is_err_and(|errno| call.refused == Some(errno as i32));
+        let allowed = refused || value.is_err_and(|errno| call.allowed.contains(&(errno as i32)));
         self.emit(|engine| engine.call_event(id, &syscall, text(), value, us, undo, allowed));
         match value {
+            Ok(_) if call.refused.is_some() && self.kernel.is_real() => Err(not_refused(&syscall, call)),
             Ok(value) => {
                 if let Some(slot) = &call.into {
                     self.slots.set(slot, value);
@@ -335,6 +338,18 @@ impl<K: Processes + 'static> Engine<K> {
             }
             Err(_) if allowed => Ok(()),
             Err(errno) => Err(call_error(&syscall, errno)),
+        }
+    }
+
+    /// Makes a call. A clone3 that is a mere call starts a process that does nothing and exits: what it shows is
+    /// whether the kernel makes one.
+    fn make(&mut self, syscall: &Syscall) -> Result<Returned, Errno> {
+        match syscall {
+            Syscall::Clone3 { .. } => {
+                let value = self.kernel.spawn(syscall, &[], Box::new(|_| 0))?;
+                Ok(Returned { value, answer: Vec::new() })
+            }
+            other => self.kernel.call(other),
         }
     }
 
@@ -420,11 +435,36 @@ impl<K: Processes + 'static> Engine<K> {
         Err(self.failed(id, error))
     }
 
+    /// The last call of a process whose parent may end before it.
+    fn part(&mut self, id: &str, syscall: &Syscall) -> Flow {
+        let syscall = syscall.resolve(&self.slots);
+        self.entered(id, &syscall);
+        self.emit(|engine| Event::Gate {
+            step: id.to_owned(),
+            actor: engine.actor.to_owned(),
+            text: "closes its report socket: how its last call ends is not told".to_owned(),
+        });
+        // strace's mark for a call whose result it did not see.
+        let call = self.call_event(id, &syscall, syscall.to_string(), Ok(0), 0, false, false);
+        self.emit(|_| unseen(call));
+        self.flush_reports();
+        self.link = None;
+        self.watched = false;
+        // Whatever it returns, nobody is left to be told.
+        let _ = self.kernel.call(&syscall);
+        Ok(())
+    }
+
     fn look(&mut self, id: &str, probes: &[Probe], when: When) {
         if !self.watched {
             return;
         }
         for probe in probes {
+            let probe = probe.resolve(&self.slots);
+            // Before the call that makes it there may be nothing to look at yet.
+            if when == When::Before && !probe.is_known() {
+                continue;
+            }
             let value = probe.read();
             self.emit(|engine| Event::State {
                 step: id.to_owned(),
@@ -441,6 +481,7 @@ impl<K: Processes + 'static> Engine<K> {
         if !self.watched || !self.kernel.is_real() {
             return Ok(());
         }
+        let claim = &claim.resolve(&self.slots);
         let checked = claim.check(&self.origin);
         let saw = checked.err();
         self.emit(|engine| Event::Claim {
@@ -529,6 +570,22 @@ fn call_error(syscall: &Syscall, errno: Errno) -> Error {
         Some(chapter) => error.chapter(chapter),
         None => error,
     }
+}
+
+/// The same call, with the result that nobody saw.
+fn unseen(mut call: Event) -> Event {
+    if let Event::Call { result, .. } = &mut call {
+        "?".clone_into(result);
+    }
+    call
+}
+
+/// A call that the kernel was to refuse and did not.
+fn not_refused(syscall: &Syscall, call: &Call) -> Error {
+    let errno = Errno::from_raw(call.refused.unwrap_or_default());
+    Error::new(format!("the kernel did not refuse {syscall}"))
+        .rule(format!("expected was {}", manual::errno(errno)))
+        .remedy("this is a fault of cutaway or of its picture of this kernel: please report it")
 }
 
 /// Netlink answers in its messages, not in errno: a refusal is found in the acknowledgement.

@@ -30,7 +30,7 @@ use crate::state::journal::Journal;
 use crate::sys::flags::CloneFlags;
 use crate::sys::process::Processes;
 use crate::sys::syscall::EXECVE;
-use crate::sys::{Slot, Syscall};
+use crate::sys::{Slot, Slots, Syscall};
 
 use super::link::{Link, Message};
 use super::{Engine, Flow, Pace, Stop, Where, call_error, wait};
@@ -159,7 +159,7 @@ impl<K: Processes + 'static> Engine<K> {
             match self.hear_parent()? {
                 Message::Leave => return Ok(()),
                 Message::Gate(name) => self.opened.push(name),
-                Message::Look => self.tell_parent(&Message::Looked(read_all(look_at)), None)?,
+                Message::Look => self.tell_parent(&Message::Looked(read_all(look_at, &self.slots)), None)?,
                 _ => {}
             }
         }
@@ -199,7 +199,7 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     pub(super) fn pass_gate(&mut self, name: &str) -> Flow {
-        if self.children.is_empty() {
+        if self.children.last().is_none_or(|child| child.reaped) {
             loop {
                 if let Some(at) = self.opened.iter().position(|open| open == name) {
                     self.opened.swap_remove(at);
@@ -320,8 +320,9 @@ impl<K: Processes + 'static> Engine<K> {
         let (pid, namespaces) =
             child.as_ref().map_or((self.pid, CloneFlags::empty()), |child| (child.pid, child.namespaces));
         let mut link = child.and_then(|child| child.link.as_mut());
+        let slots = self.slots.clone();
         let mut look = || match &mut link {
-            None => read_all(&step.look_at),
+            None => read_all(&step.look_at, &slots),
             Some(link) => {
                 let asked = link.send(&Message::Look, None);
                 match asked.and_then(|()| link.receive()) {
@@ -342,8 +343,9 @@ impl<K: Processes + 'static> Engine<K> {
     }
 }
 
-fn read_all(probes: &[Probe]) -> State {
-    probes.iter().map(|probe| (probe.title(), probe.read())).collect()
+fn read_all(probes: &[Probe], slots: &Slots) -> State {
+    let known = probes.iter().map(|probe| probe.resolve(slots)).filter(Probe::is_known);
+    known.map(|probe| (probe.title(), probe.read())).collect()
 }
 
 impl Child {

@@ -91,7 +91,8 @@ impl<K: Processes + 'static> Engine<K> {
     /// A signal that arrived between two steps ends the plan; there is no workload yet that could take it.
     pub(super) fn check_signals(&mut self) -> Flow {
         while let Some(signal) = self.signals.as_mut().and_then(Signals::next) {
-            if signal != Signal::SIGWINCH {
+            // The end of a child is noticed where it is waited for.
+            if !matches!(signal, Signal::SIGWINCH | Signal::SIGCHLD) {
                 self.tell_signal(signal, "the command ends here");
                 return Err(Stop::Signalled(signal));
             }
@@ -119,6 +120,11 @@ impl<K: Processes + 'static> Engine<K> {
     pub(super) fn wait(&mut self, id: &str, wait: &Wait) -> Flow {
         let pid = self.slots.get(&wait.pid).and_then(|pid| i32::try_from(pid).ok()).unwrap_or(0);
         let Some(index) = self.children.iter().position(|child| child.pid == pid) else { return Ok(()) };
+        if wait.only_reports {
+            while self.hear_child(index)? {}
+            self.tell_exec(index);
+            return Ok(());
+        }
         if !self.kernel.is_real() {
             while self.hear_child(index)? {}
             self.children[index].reaped = true;

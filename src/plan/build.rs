@@ -14,6 +14,9 @@ pub struct Call {
     pub into: Option<Slot>,
     /// Errnos (their numbers) after which the plan goes on, because they are no failure here.
     pub allowed: Vec<i32>,
+    /// The errno (its number) that the story is about: with any other result the prose would be wrong.
+    #[serde(default)]
+    pub refused: Option<i32>,
 }
 
 impl Call {
@@ -30,11 +33,18 @@ impl Call {
         self.allowed.push(errno as i32);
         self
     }
+
+    /// Must fail with this errno; that the kernel refuses it is what the step shows.
+    #[must_use]
+    pub fn refused(mut self, errno: Errno) -> Self {
+        self.refused = Some(errno as i32);
+        self
+    }
 }
 
 impl From<Syscall> for Call {
     fn from(syscall: Syscall) -> Self {
-        Self { syscall, into: None, allowed: Vec::new() }
+        Self { syscall, into: None, allowed: Vec::new(), refused: None }
     }
 }
 
@@ -110,6 +120,13 @@ impl Step {
     #[must_use]
     pub fn exec(mut self, candidates: Vec<Syscall>) -> Self {
         self.action = Action::Exec(candidates);
+        self
+    }
+
+    /// Stops reporting and makes one last call, of which only the beginning can be told.
+    #[must_use]
+    pub fn part(mut self, call: Syscall) -> Self {
+        self.action = Action::Part(call);
         self
     }
 

@@ -18,7 +18,8 @@ impl Plan {
     }
 }
 
-fn steps(steps: &[Step], mut filled: HashSet<Slot>, faults: &mut Vec<String>) {
+/// Checks steps of one process; the result is the slots that are filled after them.
+fn steps(steps: &[Step], mut filled: HashSet<Slot>, faults: &mut Vec<String>) -> HashSet<Slot> {
     for (index, step) in steps.iter().enumerate() {
         if step.say.is_empty() || step.say.ends_with('.') {
             faults.push(format!("`{}` is not an imperative sentence without a full stop", step.say));
@@ -40,27 +41,39 @@ fn steps(steps: &[Step], mut filled: HashSet<Slot>, faults: &mut Vec<String>) {
                 }
             }
             Action::Spawn(spawn) => {
-                check_spawn(spawn, &filled, faults);
-                filled.insert(spawn.into.clone());
+                filled = check_spawn(spawn, &filled, faults);
             }
             Action::Gate(Gate::Take(slot)) => {
                 filled.insert(slot.clone());
             }
-            Action::Exec(_) if index + 1 != steps.len() => {
-                faults.push(format!("steps follow the exec in `{}`", step.say));
+            Action::Exec(_) | Action::Part(_) if index + 1 != steps.len() => {
+                faults.push(format!("steps follow the end of the reports in `{}`", step.say));
             }
             Action::Wait(wait) if !filled.contains(&wait.pid) => {
                 faults.push(format!("`{}` waits for a child that was not started", step.say));
             }
             _ => {}
         }
+        check_looks(step, &filled, faults);
+    }
+    filled
+}
+
+/// What is claimed and shown after a step must be there by then.
+fn check_looks(step: &Step, filled: &HashSet<Slot>, faults: &mut Vec<String>) {
+    let slots = slots(filled);
+    for claim in step.expect.iter().filter(|claim| !claim.resolve(&slots).is_known()) {
+        faults.push(format!("the claim `{claim}` uses a value that no earlier call stored"));
+    }
+    for probe in step.look_at.iter().filter(|probe| !probe.resolve(&slots).is_known()) {
+        faults.push(format!("`{}` is looked at, and no earlier call stored its value", probe.title()));
     }
 }
 
-fn check_spawn(spawn: &Spawn, filled: &HashSet<Slot>, faults: &mut Vec<String>) {
+fn check_spawn(spawn: &Spawn, filled: &HashSet<Slot>, faults: &mut Vec<String>) -> HashSet<Slot> {
     let mut parent = filled.clone();
     parent.insert(spawn.into.clone());
-    steps(&spawn.meanwhile, parent, faults);
+    let parent = steps(&spawn.meanwhile, parent, faults);
     steps(&spawn.child, filled.clone(), faults);
     for step in &spawn.child {
         if !step.undo.is_empty() {
@@ -81,6 +94,7 @@ fn check_spawn(spawn: &Spawn, filled: &HashSet<Slot>, faults: &mut Vec<String>) 
             }
         }
     }
+    parent
 }
 
 fn gates(steps: &[Step]) -> impl Iterator<Item = &Gate> {
@@ -92,9 +106,13 @@ fn gates(steps: &[Step]) -> impl Iterator<Item = &Gate> {
 
 /// Whether the call still has a slot once those that are filled have been read.
 fn uses_slots(call: &Syscall, filled: &HashSet<Slot>) -> bool {
+    call.resolve(&slots(filled)).has_slots()
+}
+
+fn slots(filled: &HashSet<Slot>) -> Slots {
     let mut slots = Slots::default();
     for slot in filled {
         slots.set(slot, 0);
     }
-    call.resolve(&slots).has_slots()
+    slots
 }

@@ -74,6 +74,9 @@ pub enum Action {
     Bulk(Bulk),
     /// The process becomes another program; nothing of the plan follows it.
     Exec(Vec<Syscall>),
+    /// The process closes its report socket and makes this one call, which may last longer than its parent
+    /// does; then it exits.
+    Part(Syscall),
     /// Wait until the child ends, passing on signals and, with a terminal, what is typed and printed.
     Wait(Wait),
     /// Only look: show the state that `look_at` names.
@@ -121,6 +124,22 @@ pub struct Wait {
     pub terminal: Option<Slot>,
     /// Whether this process is PID 1 of the container and also reaps what is orphaned to it.
     pub as_init: bool,
+    /// Only until the child has stopped reporting: with an exec, or because it parts.
+    pub only_reports: bool,
+}
+
+impl Wait {
+    /// Waits for the end of this child.
+    #[must_use]
+    pub const fn end(pid: Slot) -> Self {
+        Self { pid, terminal: None, as_init: false, only_reports: false }
+    }
+
+    /// Waits until this child has stopped reporting.
+    #[must_use]
+    pub const fn reports(pid: Slot) -> Self {
+        Self { pid, terminal: None, as_init: false, only_reports: true }
+    }
 }
 
 /// Work of thousands of calls, which is told as a summary with measured counts.
@@ -175,6 +194,38 @@ pub enum Bulk {
     UnpackImage {
         /// Its name in the store.
         name: String,
+        /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
+        state: PathBuf,
+    },
+    /// Unpack every layer of an image to a directory of its own, below one that is made or empty.
+    UnpackLayers {
+        /// What the user named.
+        source: OsString,
+        /// For which platform.
+        platform: Option<String>,
+        /// The directory.
+        #[serde(with = "crate::sys::value::path")]
+        into: PathBuf,
+        /// How much a layer may hold.
+        limits: Limits,
+        /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
+        state: PathBuf,
+    },
+    /// Copy one file out of one layer.
+    ExtractFile {
+        /// What the user named.
+        source: OsString,
+        /// For which platform.
+        platform: Option<String>,
+        /// The layer, counted from 1.
+        layer: usize,
+        /// The place of the file's header in the plain archive.
+        offset: u64,
+        /// The file to make.
+        #[serde(with = "crate::sys::value::path")]
+        to: PathBuf,
         /// The state directory.
         #[serde(with = "crate::sys::value::path")]
         state: PathBuf,

@@ -203,7 +203,20 @@ fn may_write(path: &Path) -> bool {
 /// The snapshot: our place in each hierarchy.
 #[must_use]
 pub fn snapshot() -> Json {
-    let memberships = match read::text("/proc/self/cgroup") {
+    snapshot_of("self")
+}
+
+/// The path that `/proc/PID/cgroup` shows for a controller; the empty name stands for version 2.
+pub fn path_of(pid: &str, controller: &str) -> Result<PathBuf, String> {
+    let all = parse(&read::text(format!("/proc/{pid}/cgroup"))?);
+    let holds = |one: &Membership| one.controllers.split(',').any(|name| name == controller);
+    all.into_iter().find(holds).map(|one| one.path).ok_or_else(|| format!("no hierarchy with {controller:?}"))
+}
+
+/// The snapshot of another process.
+#[must_use]
+pub fn snapshot_of(pid: &str) -> Json {
+    let memberships = match read::text(format!("/proc/{pid}/cgroup")) {
         Ok(text) => parse(&text),
         Err(why) => return json!({ "unreadable": why }),
     };

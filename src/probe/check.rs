@@ -6,7 +6,8 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Claim, Origin, cgroup, fds, links, mounts, privileges, read};
+use super::{Claim, Origin, cgroup, fds, ipc, known, links, mounts, privileges, process, read};
+use crate::sys::Value;
 use crate::sys::flags::{CapSet, CloneFlags};
 
 impl Claim {
@@ -31,8 +32,69 @@ impl Claim {
             Self::ReadOnly(path) => read_only(path),
             Self::DescriptorsCloseOnExec => descriptors_close(),
             Self::InGroup(path) => cgroup::is_in(path),
+            Self::Domainname(name) => same(
+                name.as_str(),
+                &rustix::system::uname().domainname().to_string_lossy(),
+                "the domain name",
+            ),
+            Self::SharedNamespaces(kinds) => shared_namespaces(*kinds, origin),
+            Self::OwnForChildren(kinds) if origin.differs_for_children(*kinds) => Ok(()),
+            Self::OwnForChildren(_) => Err("children get the same namespaces".to_owned()),
+            Self::Innermost { pid, inside } => {
+                let last = process::status(known(pid))?.pids.last().copied().unwrap_or_default();
+                same(inside, &last, "pid")
+            }
+            Self::ProcSelf(pid) => same(pid, &super::own_pid().unwrap_or(0), "/proc/self:"),
+            Self::Alive(pid) => state(pid, |one| !one.is_zombie()),
+            Self::Zombie(pid) => state(pid, process::Status::is_zombie),
+            Self::NoProcess(pid) => match process::status(known(pid)) {
+                Ok(one) => Err(format!("{} {}", one.name, one.state)),
+                Err(_) => Ok(()),
+            },
+            Self::ParentOf { pid, parent } => {
+                same(&known(parent), &process::status(known(pid))?.parent.into(), "parent")
+            }
+            Self::NoMembers(fd) => no_members(known(fd)),
+            Self::IpcObjects(count) => same(count, &ipc::count()?, "objects:"),
+            Self::ClockAhead { clock, seconds } => ahead(*seconds, origin.clocks.ahead(*clock)),
+            Self::ShownInGroup { pid, controller, path } => {
+                let who = pid.as_ref().map_or_else(|| "self".to_owned(), ToString::to_string);
+                let seen = cgroup::path_of(&who, controller)?;
+                same(&path.display().to_string(), &seen.display().to_string(), "group")
+            }
+            Self::Owner { path, uid } => owner(path, *uid),
         }
     }
+}
+
+fn state(pid: &Value, fits: impl Fn(&process::Status) -> bool) -> Result<(), String> {
+    let one = process::status(known(pid))?;
+    if fits(&one) { Ok(()) } else { Err(one.state) }
+}
+
+fn shared_namespaces(kinds: CloneFlags, origin: &Origin) -> Result<(), String> {
+    let shared = origin.still_shared(kinds)?;
+    let asked = super::ns::KINDS.iter().filter(|(flag, _)| kinds.contains(*flag)).map(|(_, name)| *name);
+    let own: Vec<_> = asked.filter(|name| !shared.contains(name)).collect();
+    if own.is_empty() { Ok(()) } else { Err(format!("different: {}", own.join(", "))) }
+}
+
+fn no_members(fd: i64) -> Result<(), String> {
+    let all = process::members(fd);
+    if all.is_empty() { Ok(()) } else { Err(format!("processes {all:?}")) }
+}
+
+/// How long a whole command may take before a clock that runs is mistaken for one that was moved.
+const SLOW: i64 = 3600;
+
+fn ahead(seconds: i64, found: i64) -> Result<(), String> {
+    if (seconds..seconds + SLOW).contains(&found) { Ok(()) } else { Err(format!("{found} s")) }
+}
+
+fn owner(path: &Path, uid: u32) -> Result<(), String> {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::symlink_metadata(path).map_err(|cause| read::reason(path, &cause))?;
+    same(&uid, &meta.uid(), "user")
 }
 
 fn same<T: PartialEq + std::fmt::Display + ?Sized>(

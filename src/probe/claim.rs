@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::clocks::Clock;
 use crate::sys::flags::{CapSet, CloneFlags};
+use crate::sys::{Slots, Value};
 
 /// An effect that can be checked. Its `Display` is the sentence that is told with a tick or a cross.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,16 +57,101 @@ pub enum Claim {
     DescriptorsCloseOnExec,
     /// The acting process is in the cgroup of this directory.
     InGroup(PathBuf),
+    /// uname(2) gives this NIS domain name.
+    Domainname(String),
+    /// Every one of these namespaces is still the one that cutaway was started in.
+    SharedNamespaces(CloneFlags),
+    /// Children of the acting process will be in namespaces of their own, of these kinds.
+    OwnForChildren(CloneFlags),
+    /// The process that has this pid here has another one in its innermost pid namespace.
+    Innermost {
+        /// The pid that it has here.
+        pid: Value,
+        /// The pid that it has there.
+        inside: i32,
+    },
+    /// /proc/self is this pid.
+    ProcSelf(i32),
+    /// The process exists and has not ended.
+    Alive(Value),
+    /// The process has ended and has not been collected.
+    Zombie(Value),
+    /// No process has this pid.
+    NoProcess(Value),
+    /// The process has this parent.
+    ParentOf {
+        /// The process.
+        pid: Value,
+        /// Its parent.
+        parent: Value,
+    },
+    /// No process is in the pid namespace that the descriptor refers to.
+    NoMembers(Value),
+    /// The IPC namespace holds so many System V objects.
+    IpcObjects(usize),
+    /// A clock is ahead of where it would be by so many seconds.
+    ClockAhead {
+        /// The clock.
+        clock: Clock,
+        /// By how much; 0 for a clock that nothing was done to.
+        seconds: i64,
+    },
+    /// A process is shown in this group of a controller's hierarchy; the empty controller is version 2.
+    ShownInGroup {
+        /// The process; none for the acting one.
+        pid: Option<Value>,
+        /// The controller.
+        controller: String,
+        /// The path that is shown.
+        path: PathBuf,
+    },
+    /// The file belongs to this user, as the acting process sees it.
+    Owner {
+        /// The file.
+        path: PathBuf,
+        /// The user.
+        uid: u32,
+    },
+}
+
+impl Claim {
+    /// The same claim with its slots read.
+    #[must_use]
+    pub fn resolve(&self, slots: &Slots) -> Self {
+        let mut claim = self.clone();
+        claim.values().into_iter().for_each(|value| *value = value.resolve(slots));
+        claim
+    }
+
+    /// Whether no slot is left in it.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !self.clone().values().iter().any(|value| matches!(value, Value::Later(_)))
+    }
+
+    fn values(&mut self) -> Vec<&mut Value> {
+        match self {
+            Self::Innermost { pid: value, .. }
+            | Self::Alive(value)
+            | Self::Zombie(value)
+            | Self::NoProcess(value)
+            | Self::NoMembers(value)
+            | Self::ShownInGroup { pid: Some(value), .. } => vec![value],
+            Self::ParentOf { pid, parent } => vec![pid, parent],
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn names(flags: CloneFlags) -> String {
+    flags.iter_names().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
 }
 
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Hostname(name) => write!(f, "the host name is {name}"),
-            Self::OwnNamespaces(flags) => {
-                let names: Vec<_> = flags.iter_names().map(|(name, _)| name).collect();
-                write!(f, "own namespaces: {}", names.join(", "))
-            }
+            Self::OwnNamespaces(flags) => write!(f, "own namespaces: {}", names(*flags)),
             Self::PidIs(pid) => write!(f, "this process is PID {pid} in its own pid namespace"),
             Self::Mounted { at, fstype } => write!(f, "{fstype} is mounted on {}", at.display()),
             Self::NotMounted(path) => write!(f, "nothing is mounted on {}", path.display()),
@@ -80,6 +167,30 @@ impl fmt::Display for Claim {
             Self::ReadOnly(path) => write!(f, "{} is read-only", path.display()),
             Self::DescriptorsCloseOnExec => write!(f, "no inherited descriptor survives exec"),
             Self::InGroup(path) => write!(f, "this process is in {}", path.display()),
+            Self::Domainname(name) => write!(f, "the domain name is {name}"),
+            Self::SharedNamespaces(flags) => write!(f, "still the host's: {}", names(*flags)),
+            Self::OwnForChildren(flags) => write!(f, "own namespaces for children: {}", names(*flags)),
+            Self::Innermost { pid, inside } => {
+                write!(f, "process {pid} has the pid {inside} in its own pid namespace")
+            }
+            Self::ProcSelf(pid) => write!(f, "/proc/self is {pid}"),
+            Self::Alive(pid) => write!(f, "process {pid} is alive"),
+            Self::Zombie(pid) => write!(f, "process {pid} is a zombie"),
+            Self::NoProcess(pid) => write!(f, "there is no process {pid}"),
+            Self::ParentOf { pid, parent } => write!(f, "the parent of process {pid} is {parent}"),
+            Self::NoMembers(_) => write!(f, "no process is left in the pid namespace"),
+            Self::IpcObjects(count) => write!(f, "this IPC namespace holds {count} System V objects"),
+            Self::ClockAhead { clock, seconds: 0 } => write!(f, "{} is unchanged", clock.name()),
+            Self::ClockAhead { clock, seconds } => {
+                write!(f, "{} is {seconds} s ahead of the host's", clock.name())
+            }
+            Self::ShownInGroup { pid, controller, path } => {
+                let who =
+                    pid.as_ref().map_or_else(|| "this process".to_owned(), |pid| format!("process {pid}"));
+                let tree = if controller.is_empty() { "version 2" } else { controller };
+                write!(f, "{who} is shown in {tree}:{}", path.display())
+            }
+            Self::Owner { path, uid } => write!(f, "{} belongs to user {uid}", path.display()),
         }
     }
 }

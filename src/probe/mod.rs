@@ -7,10 +7,12 @@
 pub mod cgroup;
 mod check;
 mod claim;
+pub mod clocks;
 mod diff;
 pub mod fds;
 pub mod host;
 pub mod ids;
+pub mod ipc;
 pub mod links;
 pub mod mounts;
 pub mod ns;
@@ -31,9 +33,10 @@ pub use diff::{Change, How, Line, diff, lines};
 pub use host::Host;
 pub use origin::Origin;
 pub use place::Place;
-pub use process::{handles_signal, own_pid, start_time};
+pub use process::{Status, handles_signal, own_pid, start_time, status};
 
 use crate::sys::flags::CloneFlags;
+use crate::sys::{Slots, Value};
 
 /// Kernel state that can be read and shown. Reading never changes anything.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +63,27 @@ pub enum Probe {
     File(PathBuf),
     /// Open descriptors and what they refer to.
     Descriptors,
+    /// The namespaces of another process.
+    NamespacesOf {
+        /// The process.
+        pid: Value,
+        /// Which of its namespaces.
+        kinds: CloneFlags,
+    },
+    /// The namespaces that children of the acting process will be in.
+    ForChildren(CloneFlags),
+    /// Name, state, parent and pids of a process.
+    Process(Value),
+    /// What the mounted /proc shows of processes.
+    Proc,
+    /// The processes of the pid namespace that a descriptor refers to.
+    Members(Value),
+    /// The clocks.
+    Clocks,
+    /// The System V objects of the acting process's IPC namespace.
+    Ipc,
+    /// The cgroups of another process.
+    CgroupsOf(Value),
 }
 
 impl Probe {
@@ -78,6 +102,14 @@ impl Probe {
             Self::Directory(path) => format!("directory {}", path.display()),
             Self::File(path) => format!("file {}", path.display()),
             Self::Descriptors => "descriptors".to_owned(),
+            Self::NamespacesOf { pid, .. } => format!("namespaces of {pid}"),
+            Self::ForChildren(_) => "namespaces for children".to_owned(),
+            Self::Process(pid) => format!("process {pid}"),
+            Self::Proc => "/proc".to_owned(),
+            Self::Members(_) => "processes of the pid namespace".to_owned(),
+            Self::Clocks => "clocks".to_owned(),
+            Self::Ipc => "System V objects".to_owned(),
+            Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
         }
     }
 
@@ -96,7 +128,49 @@ impl Probe {
             Self::Directory(path) => tree::directory(path),
             Self::File(path) => tree::file(path),
             Self::Descriptors => fds::snapshot(),
+            Self::NamespacesOf { pid, kinds } => ns::namespaces_of(&pid.to_string(), *kinds),
+            Self::ForChildren(kinds) => ns::for_children(*kinds),
+            Self::Process(pid) => process::snapshot(known(pid)),
+            Self::Proc => process::proc_snapshot(),
+            Self::Members(fd) => process::members_snapshot(known(fd)),
+            Self::Clocks => clocks::snapshot(),
+            Self::Ipc => ipc::snapshot(),
+            Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
         }
+    }
+
+    /// The same probe with its slots read.
+    #[must_use]
+    pub fn resolve(&self, slots: &Slots) -> Self {
+        let mut probe = self.clone();
+        if let Some(value) = probe.value() {
+            *value = value.resolve(slots);
+        }
+        probe
+    }
+
+    /// Whether no slot is left in it.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        !matches!(self.clone().value(), Some(Value::Later(_)))
+    }
+
+    fn value(&mut self) -> Option<&mut Value> {
+        match self {
+            Self::NamespacesOf { pid: value, .. }
+            | Self::Process(value)
+            | Self::Members(value)
+            | Self::CgroupsOf(value) => Some(value),
+            _ => None,
+        }
+    }
+}
+
+/// The number; -1, which no process and no descriptor has, while it is not known.
+fn known(value: &Value) -> i64 {
+    match value {
+        Value::Known(number) => *number,
+        Value::Later(_) => -1,
     }
 }
 
@@ -122,6 +196,13 @@ mod tests {
             Probe::Links,
             Probe::Directory("/dev".into()),
             Probe::File("/proc/sys/kernel/ostype".into()),
+            Probe::NamespacesOf { pid: Value::Known(std::process::id().into()), kinds: CloneFlags::all() },
+            Probe::ForChildren(CloneFlags::CLONE_NEWPID),
+            Probe::Process(Value::Known(std::process::id().into())),
+            Probe::Proc,
+            Probe::Clocks,
+            Probe::Ipc,
+            Probe::CgroupsOf(Value::Known(std::process::id().into())),
         ];
         for probe in all {
             let value = probe.read();

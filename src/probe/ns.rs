@@ -28,11 +28,30 @@ pub fn namespaces(kinds: CloneFlags) -> Json {
 }
 
 fn link(name: &str) -> Json {
-    let path = format!("/proc/self/ns/{name}");
+    link_of("self", name)
+}
+
+fn link_of(pid: &str, name: &str) -> Json {
+    let path = format!("/proc/{pid}/ns/{name}");
     match std::fs::read_link(&path) {
         Ok(target) => json!(target.to_string_lossy()),
         Err(cause) => read::unreadable(Path::new(&path), &cause),
     }
+}
+
+/// The namespaces of these kinds of another process.
+#[must_use]
+pub fn namespaces_of(pid: &str, kinds: CloneFlags) -> Json {
+    let all = KINDS.iter().filter(|(flag, _)| kinds.contains(*flag));
+    Json::Object(all.map(|(_, name)| ((*name).to_owned(), link_of(pid, name))).collect::<Map<_, _>>())
+}
+
+/// The namespaces of these kinds, pid and time only, of this process and of the children that it will have.
+#[must_use]
+pub fn for_children(kinds: CloneFlags) -> Json {
+    let all = KINDS.iter().filter(|(flag, _)| kinds.contains(*flag));
+    let both = all.flat_map(|(_, name)| [(*name).to_owned(), format!("{name}_for_children")]);
+    Json::Object(both.map(|name| (name.clone(), link(&name))).collect::<Map<_, _>>())
 }
 
 /// The pid of this process in each pid namespace that can see it, innermost last.
@@ -55,6 +74,13 @@ pub fn inodes() -> HashMap<&'static str, u64> {
     use std::os::unix::fs::MetadataExt;
     let inode = |name: &str| std::fs::metadata(format!("/proc/self/ns/{name}")).ok().map(|meta| meta.ino());
     KINDS.iter().filter_map(|(_, name)| Some((*name, inode(name)?))).collect()
+}
+
+/// The inode of the namespace of this kind that children will be in.
+#[must_use]
+pub fn inode_for_children(name: &str) -> Option<u64> {
+    use std::os::unix::fs::MetadataExt;
+    std::fs::metadata(format!("/proc/self/ns/{name}_for_children")).ok().map(|meta| meta.ino())
 }
 
 #[cfg(test)]

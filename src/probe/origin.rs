@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::clocks::Clocks;
 use super::ns;
 use crate::sys::flags::CloneFlags;
 
@@ -9,13 +10,24 @@ use crate::sys::flags::CloneFlags;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Origin {
     namespaces: HashMap<&'static str, u64>,
+    /// What the clocks said.
+    pub clocks: Clocks,
 }
 
 impl Origin {
     /// Remembers the namespaces that this process is in now.
     #[must_use]
     pub fn capture() -> Self {
-        Self { namespaces: ns::inodes() }
+        Self { namespaces: ns::inodes(), clocks: Clocks::read() }
+    }
+
+    /// Whether children of this process will be in other namespaces of these kinds than the start was.
+    #[must_use]
+    pub fn differs_for_children(&self, kinds: CloneFlags) -> bool {
+        let mut asked = ns::KINDS.iter().filter(|(flag, _)| kinds.contains(*flag));
+        asked.all(|(_, name)| {
+            ns::inode_for_children(name).is_some_and(|inode| self.namespaces.get(name) != Some(&inode))
+        })
     }
 
     /// Those of the given kinds that this process still shares with the start, by name; or why that cannot be told.

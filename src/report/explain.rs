@@ -129,6 +129,11 @@ fn action(action: &Action, actor: &str, lanes: &mut Lanes, style: &Style, verbos
             signed(INDENT, style.glyph(Glyph::Sum), Paint::Bold, &text, style)
         }
         Action::Exec(candidates) => exec(candidates, actor, lanes, style, verbose),
+        Action::Part(syscall) => {
+            let mut text = lanes.call(actor, &syscall.to_string(), Paint::Plain, None, style);
+            text.push_str(&meaning(syscall, actor, &mut Vec::new(), lanes, style, verbose));
+            text + &lanes.said(actor, PARTS, Paint::Dim, style)
+        }
         Action::Wait(wait) => lanes.said(actor, &wait_text(wait), Paint::Plain, style),
         Action::Look => String::new(),
         Action::Skip(why) => {
@@ -190,7 +195,7 @@ fn exec(candidates: &[Syscall], actor: &str, lanes: &mut Lanes, style: &Style, v
 /// What happens at a gate, as a sentence without its subject.
 #[must_use]
 pub fn gate_text(gate: &Gate, actor: &str) -> String {
-    let other = if actor == number::PARENT { "the child" } else { "the host" };
+    let other = if actor == number::PARENT { "the child" } else { "the other side" };
     match gate {
         Gate::Open(name) => format!("lets {other} pass the gate \"{name}\""),
         Gate::Pass(name) => format!("waits at the gate \"{name}\" until {other} opens it"),
@@ -200,7 +205,13 @@ pub fn gate_text(gate: &Gate, actor: &str) -> String {
     }
 }
 
+/// What is said of a process that parts.
+const PARTS: &str = "closes its report socket first: how this call ends cannot be told";
+
 fn wait_text(wait: &Wait) -> String {
+    if wait.only_reports {
+        return format!("hears {} until it stops reporting", wait.pid);
+    }
     let mut text = format!("waits until {} ends, and passes on signals", wait.pid);
     if wait.terminal.is_some() {
         text.push_str(", what is typed, and what is printed");
@@ -236,6 +247,12 @@ pub fn bulk_text(bulk: &Bulk) -> String {
         Bulk::UnpackImage { name, .. } => format!("unpack the layers of {name} that are not unpacked yet"),
         Bulk::SweepStore { state } => {
             format!("remove what interrupted loads have left in {}", state.display())
+        }
+        Bulk::UnpackLayers { source, into, .. } => {
+            format!("verify and unpack the layers of {} below {}", source.display(), into.display())
+        }
+        Bulk::ExtractFile { source, layer, to, .. } => {
+            format!("copy a file of layer {layer} of {} to {}", source.display(), to.display())
         }
         Bulk::ForgetJournal { name, .. } => format!("remove the journal of {name}"),
         Bulk::RemoveImage { name, .. } => format!("remove the image {name} and what no other image uses"),
@@ -296,6 +313,7 @@ fn action_json(action: &Action, actor: &str) -> Json {
         Action::Gate(gate) => json!({"kind": "gate", "text": gate_text(gate, actor)}),
         Action::Bulk(bulk) => json!({"kind": "bulk", "text": bulk_text(bulk)}),
         Action::Exec(candidates) => json!({"kind": "exec", "calls": calls(candidates)}),
+        Action::Part(syscall) => json!({"kind": "part", "calls": calls(std::slice::from_ref(syscall))}),
         Action::Wait(wait) => json!({"kind": "wait", "text": wait_text(wait)}),
         Action::Look => json!({"kind": "look"}),
         Action::Skip(why) => json!({"kind": "skip", "why": why}),
@@ -309,6 +327,7 @@ fn call_json(call: &Call) -> Json {
         "text": call.syscall.to_string(),
         "into": call.into.as_ref().map(ToString::to_string),
         "allowed": allowed,
+        "refused": call.refused.map(|errno| format!("{:?}", Errno::from_raw(errno))),
     })
 }
 
@@ -352,7 +371,12 @@ mod tests {
                 .why("It has names of its own.")
                 .spawn(Spawn { clone, into: pid.clone(), actor: "child", child, meanwhile })
                 .undo([Syscall::Umount2 { target: "/m".into(), flags: MntFlags::MNT_DETACH }]),
-            Step::say("Wait for its end").wait(Wait { pid, terminal: None, as_init: false }),
+            Step::say("Wait for its end").wait(Wait {
+                pid,
+                terminal: None,
+                as_init: false,
+                only_reports: false,
+            }),
         ];
         plan
     }

@@ -199,7 +199,7 @@ impl Narrator {
     }
 
     fn call(&mut self, event: &Event) -> String {
-        let Event::Call { step, actor, pid, syscall, errno, us, undo, inferred, .. } = event else {
+        let Event::Call { step, actor, pid, syscall, errno, us, undo, inferred, result, .. } = event else {
             return String::new();
         };
         self.entered.remove(pid);
@@ -214,7 +214,7 @@ impl Narrator {
         let mut out = self.ended_run();
         out.push_str(&self.take_up(step));
         let (text, paint) = finished(event);
-        out.push_str(&self.line(actor, &text, paint, (!inferred).then_some(*us)));
+        out.push_str(&self.line(actor, &text, paint, (!inferred && result != UNSEEN).then_some(*us)));
         out.push_str(&self.manual(step, actor, syscall));
         if plain {
             self.run.begin(told);
@@ -407,12 +407,16 @@ fn told(event: &Event) -> Told {
 }
 
 /// The line of a finished call, and its look.
+/// The result that strace prints where it saw none.
+const UNSEEN: &str = "?";
+
 fn finished(event: &Event) -> (String, Paint) {
     let Event::Call { text, result, errno, allowed, inferred, .. } = event else { return Default::default() };
     let call = format!("{text} = {result}");
     match (errno, allowed) {
         (Some(name), true) => (format!("{call} {}  (expected)", manual::errno_named(name)), Paint::Notice),
         (Some(name), false) => (format!("{call} {}", manual::errno_named(name)), Paint::Bad),
+        (None, _) if result == UNSEEN => (format!("{call}  (it may outlive the telling)"), Paint::Plain),
         (None, _) if *inferred => {
             (format!("{call}  (concluded: the report socket closed, as it does on exec)"), Paint::Plain)
         }

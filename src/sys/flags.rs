@@ -88,6 +88,10 @@ words! {
         MOUNT_ATTR_NOATIME = 0x10; MOUNT_ATTR_STRICTATIME = 0x20; MOUNT_ATTR_NODIRATIME = 0x80;
         MOUNT_ATTR_IDMAP = 0x10_0000; MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000;
     }
+    /// `msgflg` of [msgget(2)](https://man7.org/linux/man-pages/man2/msgget.2.html) and of shmget(2), without the mode.
+    IpcFlags: u32 { IPC_CREAT = 0o1000; IPC_EXCL = 0o2000; }
+    /// `options` of [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html).
+    WaitFlags: u32 { WNOHANG = 1; WEXITED = 4; WNOWAIT = 0x100_0000; }
     /// `flags` of [close_range(2)](https://man7.org/linux/man-pages/man2/close_range.2.html).
     CloseRangeFlags: u32 { CLOSE_RANGE_UNSHARE = 2; CLOSE_RANGE_CLOEXEC = 4; }
 }
@@ -131,6 +135,8 @@ names! {
         SIGVTALRM = libc::SIGVTALRM; SIGPROF = libc::SIGPROF; SIGWINCH = libc::SIGWINCH;
         SIGIO = libc::SIGIO; SIGPWR = libc::SIGPWR; SIGSYS = libc::SIGSYS;
     }
+    /// `how` of [sigprocmask(2)](https://man7.org/linux/man-pages/man2/sigprocmask.2.html).
+    SigHow { SIG_BLOCK = 0; SIG_UNBLOCK = 1; SIG_SETMASK = 2; }
     /// `cmd` of [fsconfig(2)](https://man7.org/linux/man-pages/man2/fsconfig.2.html).
     FsconfigCmd {
         FSCONFIG_SET_FLAG = 0; FSCONFIG_SET_STRING = 1; FSCONFIG_SET_BINARY = 2; FSCONFIG_SET_PATH = 3;

@@ -5,7 +5,8 @@
 
 use super::flags::{
     Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
-    MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, Signal,
+    IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, SigHow,
+    Signal, WaitFlags,
 };
 use super::netlink::{Message, Request};
 use super::syscall::{Fcntl, Ioctl, Netlink, Node, Prctl, Syscall};
@@ -19,7 +20,7 @@ const NOWHERE: &str = "/nonexistent/dir";
 /// Every variant of [`Syscall`], most of them more than once.
 #[must_use]
 pub fn all() -> Vec<Syscall> {
-    [mounts(), files(), processes(), network(), identity()].concat()
+    [mounts(), files(), processes(), queues(), network(), identity()].concat()
 }
 
 fn path() -> Text {
@@ -215,6 +216,17 @@ fn processes() -> Vec<Syscall> {
         Syscall::Kill { pid: Value::Known(i64::from(i32::MAX)), signal: Signal::SIGTERM },
         Syscall::PidfdOpen { pid: Value::Known(i64::from(i32::MAX)) },
         Syscall::PidfdSendSignal { pidfd: CLOSED, signal: Signal::SIGKILL },
+        Syscall::Waitid { pid: Value::Known(i64::from(i32::MAX)), options: WaitFlags::WEXITED },
+        Syscall::Waitid {
+            pid: Value::Known(i64::from(i32::MAX)),
+            options: WaitFlags::WEXITED | WaitFlags::WNOWAIT,
+        },
+        Syscall::Waitid { pid: Value::Known(0), options: WaitFlags::WNOHANG | WaitFlags::WEXITED },
+        Syscall::RtSigprocmask { how: SigHow::SIG_UNBLOCK, set: vec![Signal::SIGTERM] },
+        Syscall::RtSigprocmask { how: SigHow::SIG_BLOCK, set: vec![Signal::SIGUSR2, Signal::SIGHUP] },
+        Syscall::RtSigprocmask { how: SigHow::SIG_UNBLOCK, set: vec![Signal::SIGUSR2, Signal::SIGHUP] },
+        Syscall::RtSigprocmask { how: SigHow::SIG_BLOCK, set: vec![] },
+        Syscall::ClockNanosleep { seconds: 0 },
         Syscall::Setsid,
         Syscall::Sethostname { name: Text::bytes(names.nodename().to_bytes()) },
         Syscall::Setdomainname { name: Text::bytes(names.domainname().to_bytes()) },
@@ -246,6 +258,35 @@ fn identity() -> Vec<Syscall> {
                 Capability::CAP_MAC_OVERRIDE,
             ]),
             inheritable: CapSet::default(),
+        },
+    ]
+}
+
+fn queues() -> Vec<Syscall> {
+    // Keys and names that nobody uses: nothing is made.
+    vec![
+        Syscall::Msgget { key: 0x6375_7400, flags: IpcFlags::empty(), mode: 0 },
+        Syscall::Msgget { key: 0x6375_7400, flags: IpcFlags::IPC_EXCL, mode: 0o600 },
+        Syscall::Shmget { key: 0x6375_7400, size: 4096, flags: IpcFlags::empty(), mode: 0 },
+        // Too small a segment is refused before one is made.
+        Syscall::Shmget {
+            key: 0x6375_7400,
+            size: 0,
+            flags: IpcFlags::IPC_CREAT | IpcFlags::IPC_EXCL,
+            mode: 0o600,
+        },
+        Syscall::MqOpen {
+            name: "cutaway-none".into(),
+            access: Access::O_RDONLY,
+            flags: OFlags::O_CLOEXEC,
+            mode: 0,
+        },
+        // A name with a slash in it is refused.
+        Syscall::MqOpen {
+            name: "cutaway/none".into(),
+            access: Access::O_RDWR,
+            flags: OFlags::O_CREAT | OFlags::O_EXCL | OFlags::O_CLOEXEC,
+            mode: 0o600,
         },
     ]
 }

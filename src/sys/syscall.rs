@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::arg::{Arg, octal};
 use super::flags::{
     Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
-    MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, Signal, Word,
+    IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, SigHow,
+    Signal, WaitFlags, Word,
 };
 use super::netlink::Message;
 use super::value::{Slots, Text, Value};
@@ -70,55 +71,234 @@ pub enum Fcntl {
 #[allow(missing_docs, reason = "the fields are the parameters of the man page, under its names")]
 pub enum Syscall {
     // Mounts
-    Mount { source: Option<Text>, target: Text, fstype: Option<Text>, flags: MsFlags, data: Option<Text> },
-    Umount2 { target: Text, flags: MntFlags },
-    PivotRoot { new_root: Text, put_old: Text },
-    Chroot { path: Text },
-    Fsopen { fsname: Text, flags: FsopenFlags },
-    Fsconfig { fd: Value, cmd: FsconfigCmd, key: Option<Text>, value: Option<Text> },
-    Fsmount { fd: Value, flags: FsmountFlags, attr: MountAttr },
-    MoveMount { from: Value, from_path: Text, to: Value, to_path: Text, flags: MoveMountFlags },
-    OpenTree { dir: Value, path: Text, flags: OpenTreeFlags },
-    MountSetattr { dir: Value, path: Text, flags: AtFlags, set: MountAttr, clear: MountAttr },
+    Mount {
+        source: Option<Text>,
+        target: Text,
+        fstype: Option<Text>,
+        flags: MsFlags,
+        data: Option<Text>,
+    },
+    Umount2 {
+        target: Text,
+        flags: MntFlags,
+    },
+    PivotRoot {
+        new_root: Text,
+        put_old: Text,
+    },
+    Chroot {
+        path: Text,
+    },
+    Fsopen {
+        fsname: Text,
+        flags: FsopenFlags,
+    },
+    Fsconfig {
+        fd: Value,
+        cmd: FsconfigCmd,
+        key: Option<Text>,
+        value: Option<Text>,
+    },
+    Fsmount {
+        fd: Value,
+        flags: FsmountFlags,
+        attr: MountAttr,
+    },
+    MoveMount {
+        from: Value,
+        from_path: Text,
+        to: Value,
+        to_path: Text,
+        flags: MoveMountFlags,
+    },
+    OpenTree {
+        dir: Value,
+        path: Text,
+        flags: OpenTreeFlags,
+    },
+    MountSetattr {
+        dir: Value,
+        path: Text,
+        flags: AtFlags,
+        set: MountAttr,
+        clear: MountAttr,
+    },
     // Files
-    Openat { dir: Value, path: Text, access: Access, flags: OFlags, mode: u32 },
-    Openat2 { dir: Value, path: Text, access: Access, flags: OFlags, resolve: ResolveFlags },
-    Close { fd: Value },
-    Write { fd: Value, data: Text },
-    Mkdirat { dir: Value, path: Text, mode: u32 },
-    Unlinkat { dir: Value, path: Text, flags: AtFlags },
-    Symlinkat { target: Text, dir: Value, path: Text },
-    Mknodat { dir: Value, path: Text, node: Node, mode: u32 },
-    Fchmodat { dir: Value, path: Text, mode: u32 },
-    Fchownat { dir: Value, path: Text, uid: u32, gid: u32, flags: AtFlags },
-    Dup3 { from: Value, to: Value, flags: OFlags },
-    Chdir { path: Text },
-    Fchdir { fd: Value },
-    Umask { mask: u32 },
-    CloseRange { first: u32, last: u32, flags: CloseRangeFlags },
-    Fcntl { fd: Value, request: Fcntl },
-    Ioctl { fd: Value, request: Ioctl },
+    Openat {
+        dir: Value,
+        path: Text,
+        access: Access,
+        flags: OFlags,
+        mode: u32,
+    },
+    Openat2 {
+        dir: Value,
+        path: Text,
+        access: Access,
+        flags: OFlags,
+        resolve: ResolveFlags,
+    },
+    Close {
+        fd: Value,
+    },
+    Write {
+        fd: Value,
+        data: Text,
+    },
+    Mkdirat {
+        dir: Value,
+        path: Text,
+        mode: u32,
+    },
+    Unlinkat {
+        dir: Value,
+        path: Text,
+        flags: AtFlags,
+    },
+    Symlinkat {
+        target: Text,
+        dir: Value,
+        path: Text,
+    },
+    Mknodat {
+        dir: Value,
+        path: Text,
+        node: Node,
+        mode: u32,
+    },
+    Fchmodat {
+        dir: Value,
+        path: Text,
+        mode: u32,
+    },
+    Fchownat {
+        dir: Value,
+        path: Text,
+        uid: u32,
+        gid: u32,
+        flags: AtFlags,
+    },
+    Dup3 {
+        from: Value,
+        to: Value,
+        flags: OFlags,
+    },
+    Chdir {
+        path: Text,
+    },
+    Fchdir {
+        fd: Value,
+    },
+    Umask {
+        mask: u32,
+    },
+    CloseRange {
+        first: u32,
+        last: u32,
+        flags: CloseRangeFlags,
+    },
+    Fcntl {
+        fd: Value,
+        request: Fcntl,
+    },
+    Ioctl {
+        fd: Value,
+        request: Ioctl,
+    },
     // Processes and namespaces
-    Clone3 { flags: CloneFlags, exit_signal: Option<Signal>, cgroup: Option<Value> },
-    Unshare { flags: CloneFlags },
-    Setns { fd: Value, kind: CloneFlags },
-    Execve { path: Text, argv: Vec<Text>, envp: Vec<Text> },
-    Kill { pid: Value, signal: Signal },
-    PidfdOpen { pid: Value },
-    PidfdSendSignal { pidfd: Value, signal: Signal },
+    Clone3 {
+        flags: CloneFlags,
+        exit_signal: Option<Signal>,
+        cgroup: Option<Value>,
+    },
+    Unshare {
+        flags: CloneFlags,
+    },
+    Setns {
+        fd: Value,
+        kind: CloneFlags,
+    },
+    Execve {
+        path: Text,
+        argv: Vec<Text>,
+        envp: Vec<Text>,
+    },
+    Kill {
+        pid: Value,
+        signal: Signal,
+    },
+    PidfdOpen {
+        pid: Value,
+    },
+    PidfdSendSignal {
+        pidfd: Value,
+        signal: Signal,
+    },
+    /// Waits for the end of one child or, with pid 0, of any.
+    Waitid {
+        pid: Value,
+        options: WaitFlags,
+    },
+    RtSigprocmask {
+        how: SigHow,
+        set: Vec<Signal>,
+    },
+    /// Sleeps so many seconds by `CLOCK_MONOTONIC`.
+    ClockNanosleep {
+        seconds: u32,
+    },
     Setsid,
-    Sethostname { name: Text },
-    Setdomainname { name: Text },
+    Sethostname {
+        name: Text,
+    },
+    Setdomainname {
+        name: Text,
+    },
     // Identity and privilege
-    Setgroups { groups: Vec<u32> },
-    Setresuid { uid: u32 },
-    Setresgid { gid: u32 },
+    Setgroups {
+        groups: Vec<u32>,
+    },
+    Setresuid {
+        uid: u32,
+    },
+    Setresgid {
+        gid: u32,
+    },
     Prctl(Prctl),
-    Capset { effective: CapSet, permitted: CapSet, inheritable: CapSet },
+    Capset {
+        effective: CapSet,
+        permitted: CapSet,
+        inheritable: CapSet,
+    },
+    // System V and POSIX message queues, shared memory
+    Msgget {
+        key: u32,
+        flags: IpcFlags,
+        mode: u32,
+    },
+    Shmget {
+        key: u32,
+        size: u32,
+        flags: IpcFlags,
+        mode: u32,
+    },
+    MqOpen {
+        name: Text,
+        access: Access,
+        flags: OFlags,
+        mode: u32,
+    },
     // Netlink
-    Socket { protocol: Netlink },
-    Sendto { fd: Value, message: Message },
-    Recvfrom { fd: Value },
+    Socket {
+        protocol: Netlink,
+    },
+    Sendto {
+        fd: Value,
+        message: Message,
+    },
+    Recvfrom {
+        fd: Value,
+    },
 }
 
 /// The netlink families that are spoken here.
@@ -192,6 +372,41 @@ fn node_mode(kind: u32, name: &str, mode: u32) -> Arg {
     let set = special.iter().filter(|(bit, _)| mode & bit != 0).map(|(_, name)| *name);
     let names: Vec<_> = std::iter::once(name).chain(set).collect();
     Arg::Word { bits: (kind | mode).into(), text: format!("{}|{}", names.join("|"), octal(mode & 0o777)) }
+}
+
+/// `IPC_CREAT|0600`, but `000` where nothing is set: the mode stands in the low bits of the flags.
+fn ipc_flags(flags: IpcFlags, mode: u32) -> Arg {
+    let (bits, names) = flags.word();
+    let text = names.into_iter().map(str::to_owned).chain([octal(mode)]).collect::<Vec<_>>().join("|");
+    Arg::Word { bits: bits | u64::from(mode), text }
+}
+
+/// The kernel's `sigset_t`: signal 1 is bit 0. strace leaves the SIG in front of the names out.
+fn signal_set(set: &[Signal]) -> Arg {
+    let bits: u64 = set.iter().map(|signal| 1 << (signal.number() - 1)).sum();
+    let mut sorted: Vec<_> = set.to_vec();
+    sorted.sort_by_key(|signal| signal.number());
+    let names: Vec<_> = sorted.iter().map(|signal| signal.name().trim_start_matches("SIG")).collect();
+    Arg::Struct { bytes: bits.to_ne_bytes().to_vec(), text: format!("[{}]", names.join(" ")) }
+}
+
+/// `struct timespec`, whole seconds.
+fn timespec(seconds: u32) -> Arg {
+    let bytes = [i64::from(seconds), 0].iter().flat_map(|field| field.to_ne_bytes()).collect();
+    Arg::Struct { bytes, text: format!("{{tv_sec={seconds}, tv_nsec=0}}") }
+}
+
+fn mq_open(name: &Text, access: Access, flags: OFlags, mode: u32) -> Lowered {
+    let mut call = lower!(SYS_mq_open(path(name), open_flags(access, flags)));
+    if flags.contains(OFlags::O_CREAT) {
+        call.args.extend([Arg::Mode(mode), Arg::Null]);
+    }
+    call
+}
+
+fn waitid(pid: &Value, options: WaitFlags) -> Lowered {
+    let kind = if *pid == Value::Known(0) { Arg::named(0, "P_ALL") } else { Arg::named(1, "P_PID") };
+    lower!(SYS_waitid(kind, number(pid), Arg::Null, Arg::flags(&options), Arg::Null))
 }
 
 fn ids(list: &[u32]) -> Arg {
@@ -436,6 +651,19 @@ impl Syscall {
             Self::PidfdSendSignal { pidfd, signal: what } => {
                 lower!(SYS_pidfd_send_signal(number(pidfd), signal(*what), Arg::Null, Arg::Size(0),))
             }
+            Self::Waitid { pid, options } => waitid(pid, *options),
+            Self::RtSigprocmask { how, set } => lower!(SYS_rt_sigprocmask(
+                Arg::named(how.number(), how.name()),
+                signal_set(set),
+                Arg::Null,
+                Arg::Size(8),
+            )),
+            Self::ClockNanosleep { seconds } => lower!(SYS_clock_nanosleep(
+                Arg::named(1, "CLOCK_MONOTONIC"),
+                Arg::Size(0),
+                timespec(*seconds),
+                Arg::Null,
+            )),
             Self::Setsid => lower!(SYS_setsid()),
             Self::Sethostname { name } => {
                 lower!(SYS_sethostname(Arg::Bytes(name.clone()), Arg::Size(name.len() as u64),))
@@ -452,6 +680,15 @@ impl Syscall {
             Self::Capset { effective, permitted, inheritable } => {
                 lower!(SYS_capset(cap_header(), cap_data(*effective, *permitted, *inheritable),))
             }
+            Self::Msgget { key, flags, mode } => {
+                lower!(SYS_msgget(Arg::named((*key).into(), &hexadecimal(*key)), ipc_flags(*flags, *mode)))
+            }
+            Self::Shmget { key, size, flags, mode } => lower!(SYS_shmget(
+                Arg::named((*key).into(), &hexadecimal(*key)),
+                Arg::Size((*size).into()),
+                ipc_flags(*flags, *mode),
+            )),
+            Self::MqOpen { name, access, flags, mode } => mq_open(name, *access, *flags, *mode),
             Self::Socket { protocol: Netlink::Route } => lower!(SYS_socket(
                 Arg::named(16, "AF_NETLINK"),
                 Arg::named(3 | 0o2_000_000, "SOCK_RAW|SOCK_CLOEXEC"),
@@ -531,6 +768,7 @@ impl Syscall {
             | Self::Chdir { path }
             | Self::Sethostname { name: path }
             | Self::Setdomainname { name: path }
+            | Self::MqOpen { name: path, .. }
             | Self::Fsopen { fsname: path, .. } => text(path),
             Self::PivotRoot { new_root, put_old } => {
                 text(new_root);
@@ -581,7 +819,8 @@ impl Syscall {
             | Self::Recvfrom { fd }
             | Self::Kill { pid: fd, .. }
             | Self::PidfdOpen { pid: fd }
-            | Self::PidfdSendSignal { pidfd: fd, .. } => value(fd),
+            | Self::PidfdSendSignal { pidfd: fd, .. }
+            | Self::Waitid { pid: fd, .. } => value(fd),
             Self::Clone3 { cgroup, .. } => cgroup.iter_mut().for_each(value),
             Self::Execve { path, argv, envp } => {
                 text(path);
@@ -590,6 +829,10 @@ impl Syscall {
             Self::Umask { .. }
             | Self::CloseRange { .. }
             | Self::Unshare { .. }
+            | Self::RtSigprocmask { .. }
+            | Self::ClockNanosleep { .. }
+            | Self::Msgget { .. }
+            | Self::Shmget { .. }
             | Self::Setsid
             | Self::Setgroups { .. }
             | Self::Setresuid { .. }

@@ -1,8 +1,9 @@
 //! The birth of the container's first process: namespaces, the tie to its parent, its name.
 
+use crate::concepts::common::birth;
 use crate::plan::{Call, Claim, Gate, Probe, Spawn, Step, Wait, calls};
 use crate::sys::flags::{CloneFlags, Signal};
-use crate::sys::{Slot, Syscall, Text, Value};
+use crate::sys::{Slot, Syscall, Value};
 
 use super::CHILD;
 use super::args::Network;
@@ -34,7 +35,7 @@ pub fn child(run: &Settled, groups: &Groups, child: Vec<Step>) -> Step {
     }
     let mut meanwhile = Vec::new();
     if run.rootless {
-        meanwhile.extend(map_ids(run));
+        meanwhile.extend(birth::map_ids(&CHILD, run.own_uid, run.own_gid));
     }
     meanwhile.extend(terminal::outside(run));
     let spawn = Spawn {
@@ -72,24 +73,7 @@ pub fn die_with_parent(run: &Settled) -> Vec<Step> {
         )
         .calls([calls::die_with_parent(), Syscall::Setsid])
         .expect([Claim::OwnNamespaces(namespaces(run))]);
-    if run.rootless {
-        return vec![
-            arm,
-            Step::say("Say so, and wait to be somebody")
-                .why("Until its ids are mapped, this process is nobody (65534) everywhere.")
-                .gate(Gate::Open("armed")),
-            Step::say("Go on as root of the user namespace")
-                .why("The answer also proves that the parent was alive after the tie was made.")
-                .chapter("14")
-                .gate(Gate::Pass("mapped")),
-        ];
-    }
-    vec![
-        arm,
-        Step::say("Make sure that it is not dead already")
-            .why("A parent that died before the call above would never trigger it.")
-            .gate(Gate::ParentLives),
-    ]
+    birth::tie(arm, run.rootless)
 }
 
 /// A change of ids or capabilities unties the process from its parent.
@@ -101,33 +85,6 @@ pub fn die_with_parent_again() -> Vec<Step> {
         Step::say("Make sure once more that it lives")
             .why("It could have died in between.")
             .gate(Gate::ParentLives),
-    ]
-}
-
-fn proc_of_child(name: &str) -> Text {
-    Text::from("/proc/").then_later(CHILD).then(format!("/{name}"))
-}
-
-/// The parent names the child's ids.
-fn map_ids(run: &Settled) -> Vec<Step> {
-    let line = |own: u32| format!("0 {own} 1\n");
-    vec![
-        Step::say("Wait until the child is tied to cutaway")
-            .why("From then on it cannot outlive this process.")
-            .gate(Gate::Pass("armed")),
-        Step::say("Tell the kernel who the child's root is")
-            .why(
-                "User 0 in there is you out here, and nobody else exists. Groups must be given up first: a \
-                 process that could leave a group might pass where that group is kept out. Each map can be \
-                 written once.",
-            )
-            .chapter("14")
-            .calls(calls::write(proc_of_child("setgroups"), "deny"))
-            .calls(calls::write(proc_of_child("uid_map"), line(run.own_uid)))
-            .calls(calls::write(proc_of_child("gid_map"), line(run.own_gid))),
-        Step::say("Let the child go on")
-            .why("It has an identity now, and with it the capabilities of root in its own user namespace.")
-            .gate(Gate::Open("mapped")),
     ]
 }
 
@@ -187,6 +144,6 @@ pub fn as_init(run: &Settled, workload: Vec<Step>) -> Vec<Step> {
         Step::say("Do the duties of PID 1")
             .why("Signals are passed on to the workload, orphans are collected; its exit status becomes init's.")
             .chapter("13")
-            .wait(Wait { pid: WORKLOAD, terminal: None, as_init: true }),
+            .wait(Wait { pid: WORKLOAD, terminal: None, as_init: true, only_reports: false }),
     ]
 }

@@ -140,7 +140,12 @@ fn exec(run: &Settled) -> Step {
 }
 
 fn wait(run: &Settled) -> Step {
-    let wait = Wait { pid: CHILD, terminal: run.tty.then_some(terminal::MASTER), as_init: false };
+    let wait = Wait {
+        pid: CHILD,
+        terminal: run.tty.then_some(terminal::MASTER),
+        as_init: false,
+        only_reports: false,
+    };
     Step::say("Wait for the end of the command")
         .why("Signals that reach cutaway are passed on, and the command's exit status becomes cutaway's own.")
         .chapter("33")

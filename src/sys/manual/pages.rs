@@ -85,6 +85,13 @@ pub const ENTRIES: &[Entry] = &[
         "returns a descriptor of a process, which no later process of the same pid can take over",
     ),
     changes("pidfd_send_signal", "pidfd_send_signal(2)", "sends a signal to the process of a descriptor"),
+    changes(
+        "waitid",
+        "waitid(2)",
+        "waits for the end of a child and, without WNOWAIT, takes its last trace away",
+    ),
+    changes("rt_sigprocmask", "sigprocmask(2)", "sets which signals wait until they are let through"),
+    only_descriptors("clock_nanosleep", "clock_nanosleep(2)", "sleeps for a time"),
     changes("setsid", "setsid(2)", "makes this process the leader of a new session, without a terminal"),
     changes("sethostname", "sethostname(2)", "sets the host name of this UTS namespace"),
     changes("setdomainname", "setdomainname(2)", "sets the NIS domain name of this UTS namespace"),
@@ -93,6 +100,9 @@ pub const ENTRIES: &[Entry] = &[
     changes("setresgid", "setresgid(2)", "sets the real, effective and saved group id"),
     changes("prctl", "prctl(2)", "changes an attribute of this process"),
     changes("capset", "capset(2)", "sets the capability sets of this thread"),
+    changes("msgget", "msgget(2)", "finds a System V message queue by its key, or makes it"),
+    changes("shmget", "shmget(2)", "finds a System V shared memory segment by its key, or makes it"),
+    changes("mq_open", "mq_open(2)", "opens a POSIX message queue by its name, or makes it"),
     only_descriptors(
         "socket",
         "socket(2)",
