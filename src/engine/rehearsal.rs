@@ -173,7 +173,11 @@ fn begun(rehearsal: &Rehearsal, plan: &Plan) -> Vec<String> {
             }
         }
     }
-    undos(plan).into_iter().map(|(id, _)| id).filter(|id| seen.contains(id) && !refused.contains(id)).collect()
+    undos(plan)
+        .into_iter()
+        .map(|(id, _)| id)
+        .filter(|id| seen.contains(id) && !refused.contains(id))
+        .collect()
 }
 
 /// What must hold of a rehearsal in which call `n` failed.
@@ -189,7 +193,11 @@ fn check(plan: &Plan, n: usize, pace: Pace) {
     } else if !is_allowed {
         let error = rehearsal.error.as_ref().unwrap_or_else(|| panic!("{what}: no error"));
         let parts = error.parts();
-        assert_eq!(parts.call.as_deref(), Some(format!("{text} = -1 {}", manual::errno(ERRNO)).as_str()), "{what}");
+        assert_eq!(
+            parts.call.as_deref(),
+            Some(format!("{text} = -1 {}", manual::errno(ERRNO)).as_str()),
+            "{what}"
+        );
         assert!(parts.rule.is_some(), "{what} has no rule");
         let code = if rehearsal.calls[n].name() == "execve" { exit::CANNOT_EXECUTE } else { exit::CUTAWAY };
         assert_eq!(rehearsal.code, code, "{what}");
@@ -309,10 +317,17 @@ fn side_by_side_a_failure_of_any_call_ends_both_processes() {
 
 #[test]
 fn a_plan_with_a_gate_that_nobody_answers_is_refused() {
-    let clone = Syscall::Clone3 { flags: crate::sys::flags::CloneFlags::empty(), exit_signal: None, cgroup: None };
+    let clone =
+        Syscall::Clone3 { flags: crate::sys::flags::CloneFlags::empty(), exit_signal: None, cgroup: None };
     let into = crate::sys::Slot::new("pid");
     let child = vec![Step::say("Wait for ever").gate(Gate::Pass("never"))];
     let mut plan = Plan::new("gates");
-    plan.steps.push(Step::say("Start").spawn(Spawn { clone, into, actor: "child", child, meanwhile: Vec::new() }));
+    plan.steps.push(Step::say("Start").spawn(Spawn {
+        clone,
+        into,
+        actor: "child",
+        child,
+        meanwhile: Vec::new(),
+    }));
     assert_eq!(plan.check().len(), 1);
 }

@@ -163,7 +163,8 @@ pub fn rehearsed(line: &[&str], root: bool, state: &std::path::Path) -> Result<P
     let args = RunArgs::from_arg_matches(&matches).map_err(|error| Error::new(error.to_string()))?;
     let mut context = Context::new(state.to_owned(), true, false);
     context.here.capabilities = if root { CapSet(u64::MAX) } else { CapSet::default() };
-    (context.here.euid, context.here.uid, context.here.gid) = if root { (0, 0, 0) } else { (1000, 1000, 1000) };
+    (context.here.euid, context.here.uid, context.here.gid) =
+        if root { (0, 0, 0) } else { (1000, 1000, 1000) };
     let settled = Settled::from(&args.with_line(&line), &context)?;
     Ok(plan(&settled, &context))
 }
