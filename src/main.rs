@@ -96,7 +96,7 @@ fn perform(
 
 fn explained(plan: &Plan, global: &Global) -> String {
     if global.json.is_some() {
-        return explain::explain_json(plan, &words()).iter().map(|line| format!("{line}\n")).collect();
+        return explain::explain_json(plan, &words()).join("\n") + "\n";
     }
     explain::explain(plan, &words(), &global.style_of_stdout(), global.verbose)
 }

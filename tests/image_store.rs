@@ -165,7 +165,7 @@ fn what_the_dead_left_is_swept() {
     fs::create_dir_all(store.root().join("tmp/tree.1.0/deep/er")).unwrap();
     fs::write(store.root().join("tmp/blob.1.1"), "half").unwrap();
     fs::write(store.root().join("blobs/sha256").join("0".repeat(64)), "of no image").unwrap();
-    fs::create_dir(store.root().join("layers").join("0".repeat(64))).unwrap();
+    fs::create_dir(store.root().join("layers").join("0".repeat(16))).unwrap();
     assert_eq!(store.leftovers().len(), 2);
     assert_eq!(store.sweep().unwrap().len(), 2);
     assert_eq!((count(&store.root().join("layers")), count(&store.root().join("blobs/sha256"))), (2, 3));

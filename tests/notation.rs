@@ -53,7 +53,8 @@ fn on_socket(call: Syscall, socket: Option<i64>) -> Syscall {
         Syscall::Sendto { message, .. } => {
             // An unbound netlink socket is in no list of the kernel, and strace cannot tell its kind.
             let Value::Known(number) = fd else { unreachable!() };
-            bind(i32::try_from(number).unwrap(), &NetlinkAddr::new(0, 0)).unwrap();
+            let number = i32::try_from(number).expect("a descriptor");
+            bind(number, &NetlinkAddr::new(0, 0)).expect("a netlink socket can be bound");
             Syscall::Sendto { fd, message }
         }
         Syscall::Recvfrom { .. } => Syscall::Recvfrom { fd },

@@ -81,6 +81,7 @@ fn what(work: &Bulk) -> &'static str {
         Bulk::UnpackImage { .. } => "unpack image",
         Bulk::ForgetJournal { .. } => "remove journal",
         Bulk::RemoveImage { .. } => "remove image",
+        Bulk::SweepStore { .. } => "sweep store",
     }
 }
 
@@ -100,6 +101,7 @@ fn perform(work: &Bulk, signals: Option<RawFd>) -> Result<Summary> {
         Bulk::BuildDemo { state } => build_demo(state, &watch),
         Bulk::UnpackImage { name, state } => unpack_image(name, state, &watch),
         Bulk::RemoveImage { name, state } => remove_image(name, state),
+        Bulk::SweepStore { state } => sweep_store(state),
         Bulk::ForgetJournal { name, state } => {
             state::journal::forget(state, name)?;
             Ok(Summary { subject: name.clone(), ..Summary::default() })
@@ -187,7 +189,7 @@ fn build_demo(state: &Path, watch: &Watch) -> Result<Summary> {
         return Ok(Summary { subject: demo::NAME.to_owned(), ..Summary::default() });
     };
     let mut summary = of_layers(&report.layers);
-    summary.subject = demo::NAME.to_owned();
+    demo::NAME.clone_into(&mut summary.subject);
     summary.counts.insert("programs taken".to_owned(), taken.programs.len() as u64);
     summary.counts.insert("libraries taken".to_owned(), taken.libraries as u64);
     if !taken.missing.is_empty() {
@@ -217,13 +219,25 @@ fn of_layers(reports: &[LayerReport]) -> Summary {
     let kinds = total.kinds().filter(|(_, count)| *count > 0);
     summary.counts.extend(kinds.map(|(name, count)| (name.replace('_', " "), count)));
     summary.calls = calls_of(&total.tally);
-    summary.remarks = total
-        .noted()
-        .map(|(name, noted)| {
-            format!("{} {}: {} …", noted.count, name.replace('_', " "), noted.examples.join(", "))
-        })
-        .collect();
+    summary.remarks = total.noted().map(|(name, noted)| remark(name, noted)).collect();
     summary
+}
+
+/// `not_kept_owners` becomes `owners not kept: 1 (home/student)`.
+fn remark(name: &str, noted: &unpack::Noted) -> String {
+    let what = match name.strip_prefix("not_kept_") {
+        Some(kept) => format!("{kept} not kept"),
+        None => name.replace('_', " "),
+    };
+    let more = if noted.count > noted.examples.len() as u64 { ", …" } else { "" };
+    format!("{what}: {} ({}{more})", noted.count, noted.examples.join(", "))
+}
+
+fn sweep_store(state: &Path) -> Result<Summary> {
+    let swept = Store::open(state).sweep()?;
+    let mut summary = Summary { subject: state.display().to_string(), ..Summary::default() };
+    summary.counts.insert("entries".to_owned(), swept.len() as u64);
+    Ok(summary)
 }
 
 fn remove_image(name: &str, state: &Path) -> Result<Summary> {
@@ -233,5 +247,6 @@ fn remove_image(name: &str, state: &Path) -> Result<Summary> {
     summary.counts.insert("blobs".to_owned(), report.blobs);
     summary.counts.insert("bytes".to_owned(), report.blob_bytes);
     summary.counts.insert("layers".to_owned(), report.layers);
+    summary.calls = calls_of(&report.tally);
     Ok(summary)
 }

@@ -140,7 +140,7 @@ pub fn perform<K: Processes + 'static>(kernel: K, plan: Plan, mut setup: Setup) 
     let mut engine = Engine::parent(kernel, &plan, setup);
     let claimed = engine.begin(&plan);
     drop(kept);
-    let flow = claimed.and_then(|()| engine.steps(plan.steps, Where::Top));
+    let flow = claimed.and_then(|()| engine.steps(plan.steps, &Where::Top));
     engine.end(flow, failure, begun)
 }
 
@@ -238,7 +238,7 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     /// Performs steps in order.
-    fn steps(&mut self, steps: Vec<Step>, place: Where) -> Flow {
+    fn steps(&mut self, steps: Vec<Step>, place: &Where) -> Flow {
         for (index, step) in steps.into_iter().enumerate() {
             let id = if self.watched || !step.undo.is_empty() || self.link.is_some() {
                 place.id(index)
@@ -251,7 +251,10 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     fn step(&mut self, id: String, mut step: Step) -> Flow {
-        self.check_signals()?;
+        // While it waits for a child, a signal may be the child's: waiting decides.
+        if !matches!(step.action, Action::Wait(_)) {
+            self.check_signals()?;
+        }
         self.ask(&id, &step)?;
         let actor = self.actor.to_owned();
         self.emit(|_| Event::Step {

@@ -29,6 +29,7 @@ use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
 use crate::sys::flags::CloneFlags;
 use crate::sys::process::Processes;
+use crate::sys::syscall::EXECVE;
 use crate::sys::{Slot, Slots, Syscall};
 
 use super::link::{Link, Message};
@@ -70,7 +71,7 @@ impl<K: Processes + 'static> Engine<K> {
         let pid = i32::try_from(pid).unwrap_or(0);
         self.children.push(Child::new(pid, spawn.actor, &clone, ours));
         self.record_child(id, pid)?;
-        self.steps(spawn.meanwhile, Where::Meanwhile(id.to_owned()))
+        self.steps(spawn.meanwhile, &Where::Meanwhile(id.to_owned()))
     }
 
     /// Descriptors of the parent that would do harm in the child: they would keep the journal locked, or hide
@@ -89,7 +90,7 @@ impl<K: Processes + 'static> Engine<K> {
         let place = Where::Child(id.to_owned());
         let (actor, pace, watched) = (spawn.actor, self.pace, self.watched);
         let (slots, origin) = (self.slots.clone(), self.origin.clone());
-        let mask = self.signals.as_ref().map(wait::Signals::before);
+        let mask = self.signals.as_ref().map(wait::Signals::before).or(self.mask_before);
         Box::new(move |kernel| {
             let mut child = Engine::bare(kernel, actor, pace);
             (child.watched, child.slots, child.origin) = (watched, slots, origin);
@@ -98,7 +99,7 @@ impl<K: Processes + 'static> Engine<K> {
                 // The number by which the host knows this process: /proc is still the host's.
                 child.pid = crate::probe::own_pid().unwrap_or(child.pid);
             }
-            child.live(steps, place)
+            child.live(steps, &place)
         })
     }
 
@@ -120,13 +121,15 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     /// The life of a child: its steps, then its end.
-    fn live(mut self, steps: Vec<Step>, place: Where) -> i32 {
+    fn live(mut self, steps: Vec<Step>, place: &Where) -> i32 {
         let flow = self.steps(steps, place);
         self.flush_reports();
         match flow {
             Ok(()) => i32::from(self.status.unwrap_or(0)),
             Err(Stop::Executed | Stop::Quit) => 0,
-            Err(Stop::Signalled(_)) => i32::from(exit::CUTAWAY),
+            Err(Stop::Signalled(signal)) => {
+                i32::from(exit::SIGNAL) + i32::try_from(signal.number()).unwrap_or(0)
+            }
             Err(Stop::Failed(step, error)) => {
                 let code = error.parts().exit.unwrap_or(exit::CUTAWAY);
                 self.end_children();
@@ -282,8 +285,8 @@ impl<K: Processes + 'static> Engine<K> {
 
     /// Passes a child's event on, and remembers an execve that has been entered.
     fn relay(&mut self, index: usize, event: Event) {
-        let is_exec = matches!(&event, Event::Entered { syscall, .. } if syscall == "execve");
-        let returned = matches!(&event, Event::Call { syscall, .. } if syscall == "execve");
+        let is_exec = matches!(&event, Event::Entered { syscall, .. } if syscall == EXECVE);
+        let returned = matches!(&event, Event::Call { syscall, .. } if syscall == EXECVE);
         if let Some(child) = self.children.get_mut(index) {
             if is_exec {
                 child.entered = Some(event.clone());

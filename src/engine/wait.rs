@@ -165,7 +165,9 @@ impl<K: Processes + 'static> Engine<K> {
             // Until the exec there may be something to tell, and lines need an ordinary terminal.
             let talks =
                 self.hears_child() && self.children.get(index).is_some_and(|child| child.link.is_some());
-            session.iter_mut().for_each(|session| session.set_raw(!talks));
+            if let Some(session) = session.as_deref_mut() {
+                session.set_raw(!talks);
+            }
             self.flush_reports();
             for woken in self.sleep(index, pidfd, session.as_deref()) {
                 match woken {
@@ -174,7 +176,7 @@ impl<K: Processes + 'static> Engine<K> {
                             self.tell_exec(index);
                         }
                     }
-                    Woken::Signal => self.pass_on(index, &mut asked, session.as_deref_mut()),
+                    Woken::Signal => self.pass_on(index, &mut asked, session.as_deref_mut())?,
                     Woken::Output => session.iter_mut().for_each(|session| session.output()),
                     Woken::Input => session.iter_mut().for_each(|session| session.input()),
                     Woken::Ended => {
@@ -233,19 +235,29 @@ impl<K: Processes + 'static> Engine<K> {
     /// PID 1 of a pid namespace is shielded: a signal for which it has no handler is dropped by the kernel
     /// (`pid_namespaces(7)`). Asking a second time therefore ends it with SIGKILL, which is not dropped when it
     /// comes from outside.
-    fn pass_on(&mut self, index: usize, asked: &mut Asked, mut session: Option<&mut terminal::Session>) {
-        let Some(signal) = self.signals.as_mut().and_then(Signals::next) else { return };
+    fn pass_on(&mut self, index: usize, asked: &mut Asked, session: Option<&mut terminal::Session>) -> Flow {
+        let Some(signal) = self.signals.as_mut().and_then(Signals::next) else { return Ok(()) };
         if signal == Signal::SIGCHLD {
             self.reap_orphans(index);
-            return;
+            return Ok(());
         }
-        if let (Signal::SIGWINCH, Some(session)) = (signal, session.as_deref_mut()) {
+        if signal == Signal::SIGWINCH
+            && let Some(session) = session
+        {
             session.resize();
-            return;
+            return Ok(());
         }
-        let Some(pid) = self.children.get(index).map(|child| child.pid) else { return };
+        let Some((pid, actor)) = self.children.get(index).map(|child| (child.pid, child.actor)) else {
+            return Ok(());
+        };
         let ends = matches!(signal, Signal::SIGINT | Signal::SIGTERM | Signal::SIGHUP | Signal::SIGQUIT);
-        let handled = crate::probe::handles_signal(pid, signal);
+        if ends && self.is_preparing(index)? {
+            self.tell_signal(signal, "the command ends here");
+            return Err(Stop::Signalled(signal));
+        }
+        // An init reads its signals, and the child of an init is not PID 1.
+        let is_shielded = self.link.is_none() && actor != "init";
+        let handled = !is_shielded || crate::probe::handles_signal(pid, signal);
         let mut send = signal;
         if ends {
             asked.0 += 1;
@@ -253,7 +265,9 @@ impl<K: Processes + 'static> Engine<K> {
                 send = Signal::SIGKILL;
             }
         }
-        session.iter_mut().for_each(|session| session.set_raw(false));
+        if let Some(session) = session {
+            session.set_raw(false);
+        }
         let text = match (send == signal, handled) {
             (false, _) => "asked again: the workload gets SIGKILL",
             (true, true) => "passed on to the workload",
@@ -265,6 +279,22 @@ impl<K: Processes + 'static> Engine<K> {
         let call = Call::from(Syscall::Kill { pid: pid.into(), signal: send }).or(Errno::ESRCH);
         // A workload that has ended meanwhile needs no signal.
         let _ = self.call("wait", &call, false);
+        Ok(())
+    }
+
+    /// Whether the child is not the workload yet. It has blocked the signals until then, and what is waiting
+    /// when PID 1 becomes a program without a handler is dropped: passed on, the signal would be lost.
+    fn is_preparing(&mut self, index: usize) -> Flow<bool> {
+        loop {
+            let child = self.children.get(index).filter(|child| child.actor != "init");
+            // An init never becomes another program; it reads its signals and decides for itself.
+            let Some(link) = child.and_then(|child| child.link.as_ref()) else { return Ok(false) };
+            if !is_readable(link.raw()) {
+                return Ok(true);
+            }
+            // What it says may be that it has gone.
+            self.hear_child(index)?;
+        }
     }
 
     /// PID 1's duty: collect the ends of processes whose parents have died.

@@ -4,7 +4,7 @@ use crate::sys::flags::{
     Access, AtFlags, Capability, CloneFlags, CloseRangeFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags,
     OFlags, OpenTreeFlags, ResolveFlags, Signal,
 };
-use crate::sys::syscall::{Ioctl, Netlink, Node, Prctl};
+use crate::sys::syscall::{Fcntl, Ioctl, Netlink, Node, Prctl};
 use crate::sys::{Slot, Syscall, Text, Value};
 
 use super::Call;
@@ -139,6 +139,7 @@ pub fn chdir(path: impl Into<Text>) -> Syscall {
 }
 
 /// Swaps the root mount.
+#[must_use]
 pub fn pivot_root(new_root: &str, put_old: &str) -> Syscall {
     Syscall::PivotRoot { new_root: new_root.into(), put_old: put_old.into() }
 }
@@ -177,6 +178,12 @@ pub const fn unshare(flags: CloneFlags) -> Syscall {
 #[must_use]
 pub const fn close_on_exec_from(first: u32) -> Syscall {
     Syscall::CloseRange { first, last: u32::MAX, flags: CloseRangeFlags::CLOSE_RANGE_CLOEXEC }
+}
+
+/// Marks one descriptor close-on-exec.
+#[must_use]
+pub const fn close_on_exec(fd: i32) -> Syscall {
+    Syscall::Fcntl { fd: Value::Known(fd as i64), request: Fcntl::CloseOnExec(true) }
 }
 
 /// A request about a terminal.

@@ -161,7 +161,7 @@ pub enum Bulk {
     KillProcess {
         /// Its pid.
         pid: i32,
-        /// Its start time in clock ticks after boot (field 22 of proc_pid_stat(5)), which no later process shares.
+        /// Its start time in clock ticks after boot (field 22 of `proc_pid_stat(5)`); no later process shares it.
         started: u64,
     },
     /// Put a terminal's settings back.
@@ -202,6 +202,12 @@ pub enum Bulk {
     ForgetJournal {
         /// The name of the run.
         name: String,
+        /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
+        state: PathBuf,
+    },
+    /// Remove what interrupted loads have left in the store.
+    SweepStore {
         /// The state directory.
         #[serde(with = "crate::sys::value::path")]
         state: PathBuf,

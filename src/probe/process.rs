@@ -132,7 +132,7 @@ pub fn own_pid() -> Option<i32> {
     std::fs::read_link("/proc/self").ok()?.to_str()?.parse().ok()
 }
 
-/// Whether a process has a handler of its own for the signal (`SigCgt` in proc_pid_status(5)).
+/// Whether a process has a handler of its own for the signal (`SigCgt` in `proc_pid_status(5)`).
 #[must_use]
 pub fn handles_signal(pid: i32, signal: Signal) -> bool {
     let Ok(status) = std::fs::read_to_string(format!("/proc/{pid}/status")) else { return false };

@@ -245,6 +245,9 @@ pub fn bulk_text(bulk: &Bulk) -> String {
             format!("build the demo image from programs of this machine, in {}", state.display())
         }
         Bulk::UnpackImage { name, .. } => format!("unpack the layers of {name} that are not unpacked yet"),
+        Bulk::SweepStore { state } => {
+            format!("remove what interrupted loads have left in {}", state.display())
+        }
         Bulk::ForgetJournal { name, .. } => format!("remove the journal of {name}"),
         Bulk::RemoveImage { name, .. } => format!("remove the image {name} and what no other image uses"),
     }

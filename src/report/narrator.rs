@@ -435,18 +435,26 @@ fn shortened(why: &str, width: usize) -> &str {
     &why[..end]
 }
 
+/// `whiteouts` becomes `whiteout`, `entries` becomes `entry`.
+fn singular(plural: &str) -> String {
+    match plural.strip_suffix("ies") {
+        Some(stem) => format!("{stem}y"),
+        None => plural.strip_suffix('s').unwrap_or(plural).to_owned(),
+    }
+}
+
 /// `118 MB, 2,801 files in 0.4 s; 3,412 calls: openat 1,200, write 900`.
 fn amounts(counts: &BTreeMap<String, u64>, calls: &BTreeMap<String, u64>, time: &str) -> String {
-    let one = |(name, number): (&String, &u64)| {
-        if name == "bytes" {
-            bytes(*number)
-        } else {
-            format!("{} {}", thousands(*number), name.replace('_', " "))
+    let one = |(name, number): (&String, &u64)| match name.as_str() {
+        "bytes" => bytes(*number),
+        name if name.contains("bytes") => format!("{} {}", bytes(*number), name.replace("bytes", "").trim()),
+        name => {
+            format!("{} {}", thousands(*number), if *number == 1 { singular(name) } else { name.to_owned() })
         }
     };
     let mut text = counts.iter().map(one).collect::<Vec<_>>().join(", ");
     if text.is_empty() {
-        text.push_str("nothing to do");
+        text.push_str(if calls.is_empty() { "nothing to do" } else { "done" });
     }
     text.push_str(" in ");
     text.push_str(time);

@@ -173,6 +173,12 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
+/// Whether there is a journal of this name, of a live run or a dead one.
+#[must_use]
+pub fn exists(state: &Path, name: &str) -> bool {
+    folder(state).join(name).exists()
+}
+
 /// The journals whose runs have died, each locked for the caller.
 pub fn dead(state: &Path) -> Result<Vec<Dead>> {
     let folder = folder(state);

@@ -6,7 +6,7 @@
 //! ```text
 //! STATE/
 //!   oci-layout  index.json  blobs/   the image store, itself a valid OCI image layout
-//!   layers/<diff id>/                one unpacked layer each
+//!   layers/<chain ID>/               one unpacked layer each
 //!   containers/<name>/               init, upper, work and merged of one container
 //!   journal/<name>                   what has to be undone should its run die
 //! ```

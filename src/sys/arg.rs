@@ -10,6 +10,7 @@ use super::value::{Text, Value};
 
 /// An argument, in the form that both the notation and the kernel need.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each variant's line says what its fields are")]
 pub enum Arg {
     /// A null pointer.
     Null,

@@ -92,17 +92,16 @@ impl Kernel for Linux {
     fn call(&mut self, call: &Syscall) -> Result<Returned, Errno> {
         let lowered = call.lower();
         let mut memory = Memory::default();
-        let mut registers = [0_usize; 6];
-        for (register, arg) in registers.iter_mut().zip(&lowered.args) {
+        let mut r = [0_usize; 6];
+        for (register, arg) in r.iter_mut().zip(&lowered.args) {
             *register = memory.register(arg)?;
         }
-        let [a, b, c, d, e, f] = registers;
         // SAFETY: every pointer among the registers points into `memory`, which outlives the call, and has
         // the size and layout that the man page of this call asks for (`Syscall::lower` builds them). The
         // calls that duplicate the process (clone3 without CLONE_VM) return twice, each time on a stack of
         // its own, as fork(2) does; the engine makes them only while the process has one thread.
         #[allow(unsafe_code)]
-        let value = unsafe { libc::syscall(lowered.number, a, b, c, d, e, f) };
+        let value = unsafe { libc::syscall(lowered.number, r[0], r[1], r[2], r[3], r[4], r[5]) };
         let value = Errno::result(value)?;
         let mut answer = memory.room.map(|room| memory.bytes.swap_remove(room)).unwrap_or_default();
         answer.truncate(usize::try_from(value).unwrap_or(0));

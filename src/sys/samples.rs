@@ -9,7 +9,7 @@ use super::flags::{
     Signal, WaitFlags,
 };
 use super::netlink::{Message, Request};
-use super::syscall::{Ioctl, Netlink, Node, Prctl, Syscall};
+use super::syscall::{Fcntl, Ioctl, Netlink, Node, Prctl, Syscall};
 use super::value::{Text, Value};
 
 /// A descriptor that is not open.
@@ -161,6 +161,8 @@ fn files() -> Vec<Syscall> {
         Syscall::Umask { mask: 0o7 },
         Syscall::CloseRange { first: 90_000, last: u32::MAX, flags: CloseRangeFlags::CLOSE_RANGE_CLOEXEC },
         Syscall::CloseRange { first: 90_000, last: 90_001, flags: CloseRangeFlags::empty() },
+        Syscall::Fcntl { fd: CLOSED, request: Fcntl::CloseOnExec(true) },
+        Syscall::Fcntl { fd: CLOSED, request: Fcntl::CloseOnExec(false) },
         ioctl(Ioctl::ControllingTerminal),
         ioctl(Ioctl::LockPty(false)),
         ioctl(Ioctl::LockPty(true)),

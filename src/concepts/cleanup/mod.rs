@@ -1,9 +1,12 @@
 //! `cutaway cleanup`: what dead runs have left is taken back, from their journals.
 
+use std::path::PathBuf;
+
 use clap::{ArgMatches, Command};
 
 use super::{Concept, Context, Stage};
 use crate::error::{Result, exit};
+use crate::image::Store;
 use crate::plan::{Bulk, Plan, Step, Undo};
 use crate::state::journal::{self, Dead};
 use crate::sys::Errno;
@@ -21,11 +24,15 @@ fn command() -> Command {
 
 fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
     let dead = journal::dead(&context.state)?;
-    if dead.is_empty() {
+    let half_loaded = Store::open(&context.state).leftovers();
+    let orphans = orphans(context, &dead);
+    if dead.is_empty() && half_loaded.is_empty() && orphans.is_empty() {
         return Ok(Stage::Report("nothing to clean up: no run has died here\n".to_owned()));
     }
     let mut plan = Plan::new("cleanup");
-    plan.notes = vec![format!("dead runs: {}", names(&dead))];
+    if !dead.is_empty() {
+        plan.notes.push(format!("dead runs: {}", names(&dead)));
+    }
     for run in &dead {
         plan.steps.extend(run.entries.iter().rev().flat_map(|entry| entry.undo.iter().map(step)));
         let forget = Bulk::ForgetJournal { name: run.name.clone(), state: context.state.clone() };
@@ -36,9 +43,33 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
                 .bulk(forget),
         );
     }
+    plan.steps.extend(orphans.into_iter().map(|path| {
+        Step::say("Remove a container's directory that no journal knows")
+            .why("Its run wrote its journal to a disk that lost it: the machine went down.")
+            .chapter("34")
+            .bulk(Bulk::RemoveTree { path })
+    }));
+    if !half_loaded.is_empty() {
+        plan.steps.push(
+            Step::say("Remove what interrupted loads have left")
+                .why("A blob or layer gets its name only when it is complete: what has none yet is nobody's.")
+                .chapter("34")
+                .bulk(Bulk::SweepStore { state: context.state.clone() }),
+        );
+    }
     // Their locks are held until the end: no second cleanup gets in between.
     context.keep(dead);
     Ok(plan.into())
+}
+
+/// Directories of containers that belong neither to a live run nor to a dead one.
+fn orphans(context: &Context, dead: &[Dead]) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(context.state.join("containers")).into_iter().flatten().flatten();
+    let known = |name: &str| dead.iter().any(|run| run.name == name) || journal::exists(&context.state, name);
+    let unknown = entries.filter(|entry| !known(&entry.file_name().to_string_lossy()));
+    let mut paths: Vec<_> = unknown.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 fn names(dead: &[Dead]) -> String {

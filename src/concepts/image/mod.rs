@@ -48,6 +48,7 @@ enum Verb {
 
 /// What one layer may hold. Real layers are far below these limits.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_field_names, reason = "the names are those of the options")]
 struct LimitArgs {
     /// Most entries of a layer
     #[arg(long, value_name = "NUMBER")]

@@ -72,15 +72,27 @@ fn protect() -> Step {
 }
 
 /// Descriptors that cutaway was started with.
-pub fn descriptors() -> Step {
-    Step::say("Let no descriptor through")
-        .why(
+pub fn descriptors(run: &Settled) -> Step {
+    let step = Step::say("Let no descriptor through").chapter("30").expect([Claim::DescriptorsCloseOnExec]);
+    match &run.inherited {
+        None => step
+            .why(
+                "A descriptor outlives every change of root: one open directory of the host would be a way \
+                 out. Everything from 3 upwards closes at the exec.",
+            )
+            .call(calls::close_on_exec_from(3)),
+        Some(inherited) if inherited.is_empty() => step.why(
             "A descriptor outlives every change of root: one open directory of the host would be a way out. \
-             Everything from 3 upwards closes at the exec.",
-        )
-        .chapter("30")
-        .call(calls::close_on_exec_from(3))
-        .expect([Claim::DescriptorsCloseOnExec])
+             But cutaway was started with none beyond the first three, and what it opens closes at the exec.",
+        ),
+        Some(inherited) => step
+            .why(
+                "A descriptor outlives every change of root: one open directory of the host would be a way \
+                 out. This kernel cannot mark them all at once (close_range with CLOSE_RANGE_CLOEXEC came with \
+                 5.11), so each that cutaway was started with is marked by itself; what it opened is already.",
+            )
+            .calls(inherited.iter().map(|fd| calls::close_on_exec(*fd))),
+    }
 }
 
 /// Programs with the set-user-ID bit stay powerless.

@@ -1,8 +1,8 @@
 //! Who the workload is: its capabilities, its user and groups, its working directory.
 
 use crate::plan::{Claim, Step, calls};
-use crate::sys::Syscall;
 use crate::sys::flags::{CapSet, Capability};
+use crate::sys::{Slot, Syscall, Value};
 
 use super::settle::Settled;
 
@@ -74,10 +74,13 @@ pub fn workdir(run: &Settled) -> Step {
     let make = run.make_workdir.iter().map(|path| calls::mkdir(path, 0o755));
     Step::say("Go to the working directory")
         .why(
-            "As the workload's user, so that the kernel decides whether that user may be there. No descriptor \
-             of the host is left open that this path could lead through.",
+            "Still as root: an image may begin in a directory that its user cannot enter by name, and Docker \
+             allows that. The path is opened without the magic links of /proc, through which a descriptor that \
+             is still open could lead out of the container (CVE-2024-21626).",
         )
         .chapter("30")
         .calls(make)
-        .call(calls::chdir(run.workdir.clone()))
+        .call(calls::open_in_root(run.workdir.clone(), Slot::new("workdir")))
+        .call(Syscall::Fchdir { fd: Value::later("workdir") })
+        .call(calls::close("workdir"))
 }

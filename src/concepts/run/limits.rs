@@ -89,10 +89,10 @@ impl Groups {
         let v2 = names(&mut self.v2.iter().flat_map(|(_, _, all)| all));
         let mut note = format!("cgroups: {layout}");
         if !v1.is_empty() {
-            note.push_str(&format!("; {v1}: v1 here, one tree each"));
+            note = format!("{note}; {v1}: v1 here, one tree each");
         }
         if !v2.is_empty() {
-            note.push_str(&format!("; {v2}: v2 here"));
+            note = format!("{note}; {v2}: v2 here");
         }
         std::iter::once(note).chain(self.missing.iter().map(|why| format!("no group: {why}"))).collect()
     }
@@ -144,7 +144,7 @@ impl Groups {
     }
 
     /// The cgroup namespace, whose root is the group that the child is in now.
-    pub fn own_namespace(&self) -> Step {
+    pub fn own_namespace() -> Step {
         Step::say("Make this group the root of what is seen")
             .why(
                 "A cgroup namespace hides the path above the group: /proc/self/cgroup says `/` in here. It \

@@ -97,7 +97,7 @@ fn in_child(run: &Settled, groups: &limits::Groups) -> Vec<Step> {
     steps.push(root::stage(run));
     steps.push(root::merge(run));
     steps.push(root::pivot());
-    steps.push(groups.own_namespace());
+    steps.push(limits::Groups::own_namespace());
     steps.extend(furnish::all(run, groups));
     steps.extend(volumes::all(run));
     steps.push(root::leave_host());
@@ -116,13 +116,12 @@ fn in_child(run: &Settled, groups: &limits::Groups) -> Vec<Step> {
 
 /// The last steps: give up what the workload must not have, and become it.
 ///
-/// The seccomp filter belongs between no_new_privs and the exec: later than every call that it would forbid.
+/// The seccomp filter belongs between `no_new_privs` and the exec: later than every call that it would forbid.
 fn workload(run: &Settled) -> Vec<Step> {
-    let mut steps = vec![harden::descriptors(), identity::bounding(run)];
+    let mut steps = vec![harden::descriptors(run), identity::workdir(run), identity::bounding(run)];
     steps.push(identity::become_user(run));
     steps.extend(harden::no_new_privs(run));
     steps.extend(birth::die_with_parent_again());
-    steps.push(identity::workdir(run));
     steps.push(exec(run));
     steps
 }

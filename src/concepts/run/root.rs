@@ -1,8 +1,8 @@
 //! The container's root: layers merged by overlayfs, and a root mount that is swapped for the host's.
 
 use crate::plan::{Call, Claim, Probe, Step, calls};
+use crate::sys::Text;
 use crate::sys::flags::{MsFlags, OFlags};
-use crate::sys::{Syscall, Text, Value};
 
 use super::HOST_ROOT;
 use super::settle::Settled;
@@ -23,7 +23,7 @@ pub fn private() -> Step {
 /// The topmost read-only layer, in memory.
 pub fn stage(run: &Settled) -> Step {
     let mut all: Vec<Call> = vec![
-        mount::tmpfs(&run.stage, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755,size=1m").into(),
+        mount::tmpfs(&run.stage, MsFlags::MS_NOSUID | MsFlags::MS_NODEV, "mode=0755,size=4m").into(),
         calls::chdir(&run.stage).into(),
     ];
     let folders = ["root", "init", "init/proc", "init/sys", "init/dev", "init/etc"];
@@ -59,7 +59,7 @@ pub fn pivot() -> Step {
     Step::say("Swap the root mount")
         .why(
             "pivot_root makes the merged tree the root of this mount namespace and puts the host's root on \
-             top of the same place, where the last step takes it away. chroot would only move a pointer, and \
+             top of the same place, where a later step takes it away. chroot would only move a pointer, and \
              a root process can move it back.",
         )
         .chapter("6")
@@ -80,6 +80,7 @@ pub fn leave_host() -> Step {
         .chapter("6")
         .calls([Call::from(mount::detach(".")), calls::close(HOST_ROOT), calls::chdir("/").into()])
         .look_at([Probe::Mounts])
+        .expect([Claim::Mounted { at: "/".into(), fstype: "overlay".into() }])
 }
 
 /// With `--read-only`, the last change to the root.
@@ -96,82 +97,52 @@ pub fn read_only(run: &Settled) -> Option<Step> {
     })
 }
 
-/// How the layers are handed to overlayfs.
+/// How the layers are named to overlayfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Overlay {
-    /// mount(2): all layers in one string of at most a page.
-    Mount,
-    /// fsopen(2) and its kin: one call for each layer, without a limit on their length.
-    Fsopen,
+    /// By their paths.
+    Paths,
+    /// By symbolic links with short names, because the paths are too long together.
+    Links,
 }
 
-/// mount(2) copies one page of options, with a NUL byte at its end.
+/// mount(2) copies one page of options, with a NUL byte at its end. fsconfig(2) takes one option at a time, but
+/// none beyond 255 bytes, and `lowerdir+` only since 6.7.
 const PAGE: usize = 4095;
 
 impl Overlay {
-    /// mount(2) where the options fit in a page: it is the call that everybody knows.
+    /// Paths, where they fit in a page.
     pub fn choose(lower: &[Text], directory: &std::path::Path) -> Self {
         let layers: usize = lower.iter().map(|layer| layer.len() + 1).sum();
         let rest = "lowerdir=init:,upperdir=/upper,workdir=/work,volatile,userxattr".len();
         let own = 2 * directory.as_os_str().len();
-        if layers + rest + own <= PAGE { Self::Mount } else { Self::Fsopen }
+        if layers + rest + own <= PAGE { Self::Paths } else { Self::Links }
     }
 
     fn calls(&self, run: &Settled) -> Vec<Call> {
+        let own = ["upper", "work"].map(|name| Text::from(run.directory.join(name)));
         match self {
-            Self::Mount => vec![Self::mount(run).into()],
-            Self::Fsopen => Self::fsopen(run),
-        }
-    }
-
-    fn mount(run: &Settled) -> Syscall {
-        let mut data = Text::from("lowerdir=init");
-        for layer in &run.layers {
-            data = data.then(":").then(escape(layer));
-        }
-        data = data.then(",upperdir=").then(escape(&run.directory.join("upper").into()));
-        data = data.then(",workdir=").then(escape(&run.directory.join("work").into()));
-        data = data.then(if run.rootless { ",volatile,userxattr" } else { ",volatile" });
-        mount::new("overlay", "root", MsFlags::MS_NODEV, Some(data))
-    }
-
-    fn fsopen(run: &Settled) -> Vec<Call> {
-        use crate::sys::flags::{FsconfigCmd as Cmd, FsmountFlags, FsopenFlags, MountAttr, MoveMountFlags};
-        let fs = || Value::later("overlay");
-        let set = |key: &str, value: Text| {
-            let (key, value) = (Some(key.into()), Some(value));
-            Call::from(Syscall::Fsconfig { fd: fs(), cmd: Cmd::FSCONFIG_SET_STRING, key, value })
-        };
-        let flag = |key: &str| {
-            let key = Some(key.into());
-            Call::from(Syscall::Fsconfig { fd: fs(), cmd: Cmd::FSCONFIG_SET_FLAG, key, value: None })
-        };
-        let open = Syscall::Fsopen { fsname: "overlay".into(), flags: FsopenFlags::FSOPEN_CLOEXEC };
-        let mut all = vec![Call::from(open).into_slot("overlay"), set("lowerdir+", "init".into())];
-        all.extend(run.layers.iter().map(|layer| set("lowerdir+", layer.clone())));
-        all.push(set("upperdir", run.directory.join("upper").into()));
-        all.push(set("workdir", run.directory.join("work").into()));
-        all.push(flag("volatile"));
-        if run.rootless {
-            all.push(flag("userxattr"));
-        }
-        all.push(
-            Syscall::Fsconfig { fd: fs(), cmd: Cmd::FSCONFIG_CMD_CREATE, key: None, value: None }.into(),
-        );
-        let (flags, attr) = (FsmountFlags::FSMOUNT_CLOEXEC, MountAttr::MOUNT_ATTR_NODEV);
-        all.push(Call::from(Syscall::Fsmount { fd: fs(), flags, attr }).into_slot("merged"));
-        all.push(
-            Syscall::MoveMount {
-                from: Value::later("merged"),
-                from_path: "".into(),
-                to: Value::CWD,
-                to_path: "root".into(),
-                flags: MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+            Self::Paths => vec![Self::mount(run, run.layers.iter().map(escape), own.each_ref().map(escape))],
+            Self::Links => {
+                let link = |path: &Text, name: Text| calls::symlink(path.clone(), name).into();
+                let numbers = || (1..=run.layers.len()).map(|number| Text::from(number.to_string()));
+                let short = ["upper", "work"].map(Text::from);
+                let mut all: Vec<Call> = run.layers.iter().zip(numbers()).map(|(p, n)| link(p, n)).collect();
+                all.extend(own.iter().zip(short.clone()).map(|(path, name)| link(path, name)));
+                all.push(Self::mount(run, numbers(), short));
+                all
             }
-            .into(),
-        );
-        all.extend([calls::close("merged"), calls::close("overlay")]);
-        all
+        }
+    }
+
+    fn mount(run: &Settled, lower: impl Iterator<Item = Text>, [upper, work]: [Text; 2]) -> Call {
+        let mut data = Text::from("lowerdir=init");
+        for layer in lower {
+            data = data.then(":").then(layer);
+        }
+        data = data.then(",upperdir=").then(upper).then(",workdir=").then(work);
+        data = data.then(if run.rootless { ",volatile,userxattr" } else { ",volatile" });
+        mount::new("overlay", "root", MsFlags::MS_NODEV, Some(data)).into()
     }
 }
 

@@ -19,7 +19,7 @@ use crate::image::reference::Reference;
 use crate::image::source::{self, Image};
 use crate::image::store::Store;
 use crate::plan::{Bulk, Plan, Step};
-use crate::probe::Place;
+use crate::probe::{Host, Place, fds};
 use crate::state;
 use crate::sys::Text;
 use crate::sys::flags::CapSet;
@@ -68,6 +68,8 @@ pub struct Settled {
     pub volumes: Vec<Volume>,
     pub tmpfs: Vec<Tmpfs>,
     pub has_mount_setattr: bool,
+    /// The descriptors that cutaway was started with, where they must be closed one by one.
+    pub inherited: Option<Vec<i32>>,
     pub network: Network,
     pub limits: Limits,
     pub tty: bool,
@@ -116,7 +118,7 @@ pub fn prepare(args: &RunArgs, context: &Context) -> Result<Stage> {
 /// Whether the image can be run as it is, or what has to be done first.
 enum Found {
     /// With the directories of its layers, the lowest first.
-    Ready(Image, Vec<PathBuf>),
+    Ready(Box<Image>, Vec<PathBuf>),
     Missing(Stage),
 }
 
@@ -129,7 +131,7 @@ fn find(args: &RunArgs, context: &Context) -> Result<Found> {
     }
     let demo =
         || prepare_plan("prepare the demo image", demo_step(), Bulk::BuildDemo { state: state.clone() });
-    let ready = |image: Image| store.ready_dirs(&image).map(|dirs| Found::Ready(image, dirs));
+    let ready = |image: Image| store.ready_dirs(&image).map(|dirs| Found::Ready(Box::new(image), dirs));
     Ok(match reference(args)? {
         None => store.find(&demo_name()?).ok().and_then(ready).unwrap_or_else(|| Found::Missing(demo())),
         Some(Reference::Name(name)) => match store.find(&name) {
@@ -143,14 +145,16 @@ fn find(args: &RunArgs, context: &Context) -> Result<Found> {
         },
         Some(Reference::Path(path)) => {
             let image = source::open(&path, &source::Options::default())?;
+            let image_name = image.name.clone();
             let stored = image.digest().to_string().parse().ok().and_then(|name| store.find(&name).ok());
             let source = args.image().cloned().unwrap_or_default();
-            stored.and_then(ready).unwrap_or_else(|| Found::Missing(load_plan(source, state.clone())))
+            let name = path.store_name(image_name.as_deref());
+            stored.and_then(ready).unwrap_or_else(|| Found::Missing(load_plan(source, name, state.clone())))
         }
     })
 }
 
-fn load_plan(source: OsString, state: PathBuf) -> Stage {
+fn load_plan(source: OsString, name: String, state: PathBuf) -> Stage {
     let step = Step::say("Load the image into the store")
         .why(
             "Each layer is read once: copied, its digest compared with what the manifest says, decompressed, \
@@ -158,7 +162,7 @@ fn load_plan(source: OsString, state: PathBuf) -> Stage {
         )
         .chapter("7");
     let limits = crate::image::unpack::Limits::default();
-    prepare_plan("load the image", step, Bulk::LoadImage { source, name: None, limits, state })
+    prepare_plan("load the image", step, Bulk::LoadImage { source, name: Some(name), limits, state })
 }
 
 fn prepare_plan(title: &str, step: Step, work: Bulk) -> Stage {
@@ -192,7 +196,7 @@ fn picture(args: &RunArgs, context: &Context) -> Result<Picture> {
     }
     let title =
         args.image().map_or_else(|| demo::NAME.to_owned(), |typed| typed.to_string_lossy().into_owned());
-    let ready = match context.passed_on::<(Image, Vec<PathBuf>)>() {
+    let ready = match context.passed_on::<(Box<Image>, Vec<PathBuf>)>() {
         Some(ready) => ready,
         None if context.explain => return unprepared(args, context, title),
         // It was prepared a moment ago.
@@ -269,7 +273,7 @@ impl Settled {
             title: picture.title,
             uses: picture.uses,
             etc_files: names::etc_files(&hostname, args.network),
-            notes: notes(rootless, here.uid, &overlay),
+            notes: notes(rootless, here.uid, &overlay, args.network),
             rootless,
             own_uid: here.euid,
             own_gid: here.gid,
@@ -284,6 +288,7 @@ impl Settled {
             volumes,
             tmpfs,
             has_mount_setattr: here.kernel_at_least(5, 12),
+            inherited: settle_inherited(here)?,
             network: args.network,
             limits,
             tty: args.tty,
@@ -302,7 +307,7 @@ impl Settled {
     }
 }
 
-fn notes(rootless: bool, uid: u32, overlay: &Overlay) -> Vec<String> {
+fn notes(rootless: bool, uid: u32, overlay: &Overlay, network: Network) -> Vec<String> {
     let who = if rootless {
         format!("rootless: you are user {uid}; a user namespace makes you root inside, and only there")
     } else {
@@ -310,13 +315,19 @@ fn notes(rootless: bool, uid: u32, overlay: &Overlay) -> Vec<String> {
             .to_owned()
     };
     let how = match overlay {
-        Overlay::Mount => "layers: they fit in one page, so mount(2) takes them all at once".to_owned(),
-        Overlay::Fsopen => {
-            "layers: too long for mount(2), which takes one page of options; fsconfig(2) takes one at a time"
+        Overlay::Paths => "layers: their paths fit in one page, which is what mount(2) takes".to_owned(),
+        Overlay::Links => {
+            "layers: their paths do not fit in the one page that mount(2) takes, so each gets a short name"
                 .to_owned()
         }
     };
-    vec![who, how]
+    let mut notes = vec![who, how];
+    if network == Network::Host {
+        notes.push(
+            "network: the host's own; its abstract UNIX sockets can be reached too, which no file mode guards".to_owned(),
+        );
+    }
+    notes
 }
 
 fn layer_texts(picture: &Picture) -> Vec<Text> {
@@ -465,6 +476,20 @@ fn check_terminal(args: &RunArgs) -> Result<()> {
             .remedy("leave out -t, or -i"));
     }
     Ok(())
+}
+
+/// The descriptors that would survive the exec. Newer kernels close them all with one call, and need no list.
+fn settle_inherited(here: &Host) -> Result<Option<Vec<i32>>> {
+    if here.kernel_at_least(5, 11) {
+        return Ok(None);
+    }
+    let open = fds::all().map_err(|why| {
+        Error::new("the open descriptors cannot be listed")
+            .rule(format!("before Linux 5.11 each must be closed by itself, and /proc says which: {why}"))
+            .remedy("mount /proc, or use a newer kernel")
+            .chapter("30")
+    })?;
+    Ok(Some(open.iter().filter(|one| one.fd > 2 && !one.cloexec).map(|one| one.fd).collect()))
 }
 
 /// A limit that was asked for and that nobody would keep is a lie.

@@ -21,7 +21,7 @@ pub struct Volume {
     pub make: Vec<Place>,
     /// Whether the container may only read it.
     pub read_only: bool,
-    /// The flags that a remount must repeat on kernels without mount_setattr.
+    /// The flags that a remount must repeat on kernels without `mount_setattr`.
     pub source_flags: MsFlags,
 }
 

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::lock::{Lock, Pin};
-use super::record::Record;
+use super::record::{is_tree_name, tree_name};
 use super::{Progress, Store, is_manifest};
 use crate::error::{Error, Result};
 use crate::image::digest::Digest;
@@ -30,6 +30,9 @@ pub struct RemoveReport {
     pub blob_bytes: u64,
     /// How many unpacked layers were removed.
     pub layers: u64,
+    /// The calls that removed those layers.
+    #[serde(skip)]
+    pub tally: Tally,
     /// The image because of which nothing could be collected: it cannot be read, so what it uses is not known.
     pub unreadable: Option<Digest>,
 }
@@ -118,16 +121,16 @@ impl Store {
     fn collect_layers(&self, used: &Used, report: &mut RemoveReport) -> Result<()> {
         let layers = entries(&self.root.join("layers"))?;
         for (_, name) in &layers {
-            let Some(chain_id) = name.strip_suffix(".json").and_then(Digest::from_hex) else { continue };
-            if !used.layers.contains(&chain_id.hex()) {
-                let path = Record::path(&self.root, &chain_id);
+            let Some(tree) = name.strip_suffix(".json").filter(|tree| is_tree_name(tree)) else { continue };
+            if !used.layers.contains(tree) {
+                let path = self.root.join("layers").join(name);
                 fs::remove_file(&path)
                     .map_err(|cause| Error::io(format!("cannot remove {}", path.display()), &cause))?;
             }
         }
         for (path, name) in layers {
-            if Digest::from_hex(&name).is_some() && !used.layers.contains(&name) {
-                remove_tree(&path, &mut Tally::default())?;
+            if is_tree_name(&name) && !used.layers.contains(&name) {
+                remove_tree(&path, &mut report.tally)?;
                 report.layers += 1;
             }
         }
@@ -143,7 +146,7 @@ impl Store {
         used.blobs.extend([image.digest().hex(), image.id().hex()]);
         for layer in &image.layers {
             used.blobs.insert(layer.descriptor.digest.hex());
-            used.layers.insert(layer.chain_id.hex());
+            used.layers.insert(tree_name(&layer.chain_id));
         }
         Ok(())
     }

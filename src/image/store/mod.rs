@@ -5,8 +5,8 @@
 //!
 //! ```text
 //! oci-layout  index.json  blobs/sha256/<hex>     the layout; a name is an annotation in index.json
-//! layers/<hex of the chain ID>/                  a layer's tree, an overlay's lowerdir
-//! layers/<hex of the chain ID>.json              its completion record, written last
+//! layers/<beginning of the chain ID>/            a layer's tree, an overlay's lowerdir
+//! layers/<beginning of the chain ID>.json        its completion record, written last
 //! tmp/                                           what is being written, owned by whoever holds `lock`
 //! lock                                           held by the one writer
 //! pins                                           held, shared, by those who are about to use an image
@@ -144,7 +144,7 @@ impl Store {
     /// The directory of a layer's tree, by chain ID, whether it is there or not.
     #[must_use]
     pub fn layer_dir(&self, chain_id: &Digest) -> PathBuf {
-        self.root.join("layers").join(chain_id.hex())
+        self.root.join("layers").join(record::tree_name(chain_id))
     }
 
     /// The directories to merge for an image, the lowest first: those of its layers, without the ones that a layer

@@ -5,11 +5,10 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
+use serde_json::value::RawValue;
 
-use super::super::json::{self, Field};
 use super::durable;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::digest::Digest;
 use crate::image::source::Layer;
 use crate::image::unpack::Unpacked;
@@ -34,8 +33,19 @@ pub struct Record {
     pub blobs: Vec<Digest>,
     /// Nothing below it is to be seen: overlayfs cannot be told so about a root, the layers below are left out.
     pub opaque_root: bool,
-    /// What unpacking created.
-    pub counts: Value,
+    /// What unpacking created, as JSON.
+    pub counts: Box<RawValue>,
+}
+
+/// The name of a layer's tree: the beginning of its chain ID, so that many of them fit into the one page of options
+/// that mount(2) takes, and into a line. The record has the whole.
+pub fn tree_name(chain_id: &Digest) -> String {
+    chain_id.hex()[..16].to_owned()
+}
+
+/// Whether a file name can be that of a tree.
+pub fn is_tree_name(name: &str) -> bool {
+    name.len() == 16 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 impl Record {
@@ -48,13 +58,13 @@ impl Record {
             uid: rustix::process::geteuid().as_raw(),
             blobs: vec![layer.descriptor.digest],
             opaque_root: unpacked.opaque_root,
-            counts: serde_json::to_value(&unpacked.counts).unwrap_or_default(),
+            counts: serde_json::value::to_raw_value(&unpacked.counts).unwrap_or_default(),
         }
     }
 
     /// Where the record of a layer is.
     pub fn path(root: &Path, chain_id: &Digest) -> PathBuf {
-        root.join("layers").join(format!("{}.json", chain_id.hex()))
+        root.join("layers").join(format!("{}.json", tree_name(chain_id)))
     }
 
     /// Reads a record; whatever is wrong with it means that there is none.
@@ -78,19 +88,33 @@ impl Record {
         durable::replace(root, &Self::path(root, &self.chain_id), &bytes)
     }
 
-    /// Reads the fields.
+    /// Reads the fields. The counts stay the text they are: most readers only ask whether the tree is there.
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let value = json::parse("the record", bytes)?;
-        let document = Field::document("the record", &value);
-        let blobs = document.need("blobs")?.texts()?;
+        let damaged = |_| Error::new("the record of a layer is damaged");
+        let fields: Fields<'_> = serde_json::from_slice(bytes).map_err(damaged)?;
         Ok(Self {
-            version: document.need("version")?.size()?,
-            chain_id: document.need("chainId")?.text()?.parse()?,
-            diff_id: document.need("diffId")?.text()?.parse()?,
-            uid: u32::try_from(document.need("uid")?.size()?).unwrap_or(u32::MAX),
-            blobs: blobs.iter().map(|blob| blob.parse()).collect::<Result<_>>()?,
-            opaque_root: document.need("opaqueRoot")?.bool()?,
-            counts: value.get("counts").cloned().unwrap_or_default(),
+            version: fields.version,
+            chain_id: fields.chain_id.parse()?,
+            diff_id: fields.diff_id.parse()?,
+            uid: fields.uid,
+            blobs: fields.blobs.iter().map(|blob| blob.parse()).collect::<Result<_>>()?,
+            opaque_root: fields.opaque_root,
+            counts: fields.counts.to_owned(),
         })
     }
+}
+
+/// A record as it is written.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Fields<'a> {
+    version: u64,
+    chain_id: &'a str,
+    diff_id: &'a str,
+    uid: u32,
+    #[serde(borrow)]
+    blobs: Vec<&'a str>,
+    opaque_root: bool,
+    #[serde(borrow)]
+    counts: &'a RawValue,
 }

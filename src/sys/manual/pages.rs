@@ -72,6 +72,7 @@ pub const ENTRIES: &[Entry] = &[
         "close_range(2)",
         "closes a range of descriptors, or marks them to be closed by exec",
     ),
+    changes("fcntl", "fcntl(2)", "changes an attribute of a descriptor: whether it is closed by exec"),
     changes("ioctl", "ioctl(2)", "asks a device for what is neither reading nor writing"),
     changes("clone3", "clone(2)", "makes a child process, in new namespaces if the flags say so"),
     changes("unshare", "unshare(2)", "moves this process into new namespaces"),

@@ -329,6 +329,10 @@ pub const ROWS: &[Row] = rules! {
         ENOSYS => "close_range exists since Linux 5.9"
             try "use a newer kernel" read EXEC;
     }
+    fcntl {
+        EBADF => "the descriptor is not open, or was opened with O_PATH and this request needs more"
+            read EXEC;
+    }
     ioctl {
         ENOTTY => "the descriptor is no terminal, or the device does not know this request" read DEVICES;
         EPERM => "the terminal is another session's already, or this process leads no session" read DEVICES;

@@ -27,9 +27,8 @@ fn refuse(typed: &OsStr, rule: impl Into<crate::error::Text>) -> Error {
 fn volume(typed: &OsString, view: &MergedView, unknown: bool) -> Result<Volume> {
     let mut parts: Vec<&[u8]> = typed.as_bytes().split(|byte| *byte == b':').collect();
     let read_only = match parts.get(2) {
-        None => false,
         Some(&b"ro") => true,
-        Some(&b"rw") => false,
+        None | Some(&b"rw") => false,
         Some(other) => {
             return Err(refuse(
                 typed,

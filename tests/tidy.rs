@@ -1,0 +1,257 @@
+//! Tidy: the rules of ARCHITECTURE.md, executed. A failure names the place and what to do.
+
+#![allow(clippy::unwrap_used, reason = "a file that cannot be read is a failure of the test")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Every Rust file below a folder.
+fn sources(folder: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut found);
+    found.sort();
+    found
+}
+
+fn shown(path: &Path) -> String {
+    path.strip_prefix(env!("CARGO_MANIFEST_DIR")).unwrap().display().to_string()
+}
+
+/// The code of a file: without its tests, comments and doc comments.
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default().to_owned();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn report(faults: &[String]) {
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// Which of our modules each module may import. A module may always import itself and `error`.
+const MAY_IMPORT: [(&str, &[&str]); 9] = [
+    ("sys", &[]),
+    ("probe", &["sys"]),
+    ("plan", &["sys", "probe", "image"]),
+    ("report", &["plan", "probe", "sys"]),
+    ("state", &["plan"]),
+    ("image", &["sys", "probe"]),
+    ("engine", &["plan", "probe", "sys", "report", "image", "state"]),
+    ("concepts", &["plan", "probe", "sys", "report", "image", "state"]),
+    ("error.rs", &[]),
+];
+
+#[test]
+fn dependencies_point_one_way() {
+    let mut faults = Vec::new();
+    for (module, allowed) in MAY_IMPORT {
+        let files: Vec<_> = sources("src")
+            .into_iter()
+            .filter(|path| shown(path).starts_with(&format!("src/{module}")))
+            .collect();
+        assert!(!files.is_empty(), "src/{module} is gone: change the table in tests/tidy.rs");
+        for path in files {
+            for used in imports(&code(&path)) {
+                let own = used == module.trim_end_matches(".rs") || used == "error";
+                if !own && !allowed.contains(&used.as_str()) {
+                    faults.push(format!(
+                        "{} uses crate::{used}: {module} may only use {allowed:?} (ARCHITECTURE.md, code map)",
+                        shown(&path)
+                    ));
+                }
+            }
+        }
+    }
+    report(&faults);
+}
+
+/// The modules named behind `crate::`.
+fn imports(code: &str) -> BTreeSet<String> {
+    let word = |rest: &str| rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
+    code.split("crate::").skip(1).map(word).filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn concepts_cannot_act() {
+    let mut faults = Vec::new();
+    for path in sources("src/concepts") {
+        let code = code(&path);
+        for side_door in
+            ["nix::", "libc::", "std::process::Command", "crate::engine", "std::fs::write", "fs::remove"]
+        {
+            // `std::os::unix::` ends like `nix::`: what stands in front decides.
+            let inside_a_word = |at: usize| code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+            if code.match_indices(side_door).any(|(at, _)| !inside_a_word(at)) {
+                faults.push(format!("{} uses {side_door}: a concept only plans", shown(&path)));
+            }
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn unsafe_is_in_sys_only() {
+    let mut faults = Vec::new();
+    for path in sources("src") {
+        let code = code(&path);
+        let uses =
+            code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("allow(unsafe_code)");
+        if uses && !shown(&path).starts_with("src/sys/") {
+            faults.push(format!("{} is unsafe: move that below src/sys/", shown(&path)));
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn nothing_is_shelled_out_to() {
+    let mut faults = Vec::new();
+    for path in sources("src") {
+        if code(&path).contains("process::Command") {
+            faults.push(format!("{} starts a program: do it with system calls", shown(&path)));
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn every_module_says_what_it_is_for() {
+    let all = sources("src").into_iter().chain(sources("tests"));
+    let silent = all.filter(|path| !fs::read_to_string(path).unwrap().starts_with("//!"));
+    let faults: Vec<_> =
+        silent.map(|path| format!("{} does not begin with //! and what it is for", shown(&path))).collect();
+    report(&faults);
+}
+
+#[test]
+fn names_of_system_calls_are_spelled_in_sys_only() {
+    // Names that are no ordinary words: as a string literal they could only decide something.
+    const TELLTALE: [&str; 16] = [
+        "\"openat\"",
+        "\"mkdirat\"",
+        "\"clone3\"",
+        "\"pivot_root\"",
+        "\"umount2\"",
+        "\"execve\"",
+        "\"prctl\"",
+        "\"unlinkat\"",
+        "\"mknodat\"",
+        "\"setresuid\"",
+        "\"sethostname\"",
+        "\"unshare\"",
+        "\"setns\"",
+        "\"fchownat\"",
+        "\"symlinkat\"",
+        "\"move_mount\"",
+    ];
+    let mut faults = Vec::new();
+    // The demo image takes programs, and one of them has the name of a call.
+    let free = |path: &Path| shown(path).starts_with("src/sys/") || shown(path) == "src/image/demo/host.rs";
+    for path in sources("src").into_iter().filter(|path| !free(path)) {
+        for name in TELLTALE.iter().filter(|name| code(&path).contains(**name)) {
+            faults.push(format!("{} spells {name}: compare with the value in sys instead", shown(&path)));
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn registry_and_rooms_are_the_same() {
+    let registered: BTreeSet<_> =
+        cutaway::concepts::ALL.iter().map(|concept| concept.name.to_owned()).collect();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/concepts");
+    let rooms: BTreeSet<_> = fs::read_dir(folder)
+        .unwrap()
+        .flatten()
+        .filter(|entry| entry.path().is_dir())
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .filter(|name| name != "common")
+        .collect();
+    let unregistered: Vec<_> = rooms.difference(&registered).collect();
+    let homeless: Vec<_> = registered.difference(&rooms).collect();
+    assert!(unregistered.is_empty(), "add {unregistered:?} to ALL in src/concepts/mod.rs");
+    assert!(homeless.is_empty(), "{homeless:?} need a folder in src/concepts");
+}
+
+#[test]
+fn functions_are_short() {
+    // Sixty lines are a table or a story; more needs a reason, which is written here.
+    const LONG: [(&str, &str); 4] = [
+        ("src/sys/samples.rs", "one value of each system call"),
+        ("src/sys/syscall.rs", "one arm for each system call"),
+        ("src/report/narrator.rs", "one arm for each event"),
+        ("src/concepts/run/settle.rs", "the fields of what will be run"),
+    ];
+    let mut faults = Vec::new();
+    for path in sources("src") {
+        if LONG.iter().any(|(file, _)| *file == shown(&path)) {
+            continue;
+        }
+        let text = fs::read_to_string(&path).unwrap();
+        let mut begun: Option<(usize, usize, String)> = None;
+        for (number, line) in text.lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let trimmed = line.trim_start();
+            let starts = ["fn ", "pub fn ", "pub(super) fn ", "pub(crate) fn ", "const fn ", "pub const fn "];
+            if starts.iter().any(|start| trimmed.starts_with(start)) && !trimmed.ends_with(';') {
+                begun = Some((number, indent, trimmed.to_owned()));
+            } else if let Some((from, depth, name)) = &begun
+                && line.starts_with(&format!("{}}}", " ".repeat(*depth)))
+                && indent == *depth
+            {
+                let length = number - from + 1;
+                if length > 70 {
+                    faults.push(format!("{}:{} has {length} lines: {name}", shown(&path), from + 1));
+                }
+                begun = None;
+            }
+        }
+    }
+    report(&faults);
+}
+
+#[test]
+fn the_readme_names_the_two_commands() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    for command in ["cargo run --release -- run", "tests/run"] {
+        assert!(readme.contains(command), "README.md does not name `{command}`");
+    }
+}
+
+#[test]
+fn only_known_files_are_at_the_top() {
+    const KNOWN: [&str; 16] = [
+        "Cargo.toml",
+        "Cargo.lock",
+        "README.md",
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "LICENSE-APACHE",
+        "LICENSE-MIT",
+        "clippy.toml",
+        "rustfmt.toml",
+        "src",
+        "tests",
+        "chapters",
+        "book",
+        "labs",
+        "target",
+        "deny.toml",
+    ];
+    let top = fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap().flatten();
+    let names = top.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let unknown: Vec<_> =
+        names.filter(|name| !name.starts_with('.') && !KNOWN.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?} do not belong at the top");
+}

@@ -1,0 +1,192 @@
+#!/bin/sh
+# Runs inside the test machine, as root: `cutaway run` from end to end, as root and as an ordinary user.
+# One line for each check; the exit status is the number of those that failed.
+#
+# A limit is proven by what happens at it, not by reading the file back alone.
+
+. /vm/settings
+release=$(uname -r)
+failed=0 done=0
+out=/tmp/out
+
+older_than() { # whether the kernel is older than MAJOR MINOR
+    echo "$release" | awk -F '[.-]' -v major="$1" -v minor="$2" \
+        '{ exit !($1 < major || ($1 == major && $2 < minor)) }'
+}
+
+verdict() { # NAME, after a command whose status says whether it holds
+    if [ $? = 0 ]; then
+        echo "ok    $1"
+    else
+        failed=$((failed + 1))
+        echo "FAIL  $1"
+        tail -n 12 $out | sed 's/^/      | /'
+    fi
+    done=$((done + 1))
+}
+
+run() { # CODE COMMAND…: runs a command whose exit status must be CODE; its output goes to $out
+    wanted=$1
+    shift
+    "$@" >$out 2>&1
+    code=$?
+    [ $code = "$wanted" ] || echo "exit status $code and not $wanted: $*" >>$out
+    [ $code = "$wanted" ]
+}
+
+says() { # whether each of these patterns is in the output, the width of the terminal apart
+    for pattern; do
+        tr '\n' ' ' <$out | tr -s ' ' | grep -q -- "$pattern" || {
+            echo "nothing like this: $pattern" >>$out
+            return 1
+        }
+    done
+}
+
+listing() { # everything that a run may not leave behind
+    find /sys/fs/cgroup -type d | sort
+    cat /proc/self/mountinfo
+    for state in /var/lib/cutaway /home/student/.local/share/cutaway; do
+        find $state/containers $state/journal -mindepth 1 2>/dev/null
+    done
+    ip -o link
+    # The kernel's own processes are children of the second.
+    ps -o ppid,pid,args | awk '$1 != 2 && $2 != 2 && !/ps -o|awk|guest.sh/'
+}
+
+# ---- what a container finds in its groups ----------------------------------------------------------
+# v1 has a tree for each controller; newer kernels are built without the memory controller of v1.
+if [ "$cgroups" = v2 ]; then
+    name='version 2'
+    facts='cd /sys/fs/cgroup; echo memory $(cat memory.max) cpu $(cat cpu.max) pids $(cat pids.max)'
+    expected='memory 67108864 cpu 50000 100000 pids 20'
+    throttled=/sys/fs/cgroup/cpu.stat
+    limits='--memory 64m --cpus 0.5 --pids-limit 20'
+else
+    [ "$cgroups" = v1 ] && name='version 1' || name=hybrid
+    facts='cd /sys/fs/cgroup; echo cpu $(cat cpu/cpu.cfs_quota_us) pids $(cat pids/pids.max)'
+    expected='cpu 50000 pids 20'
+    throttled=/sys/fs/cgroup/cpu/cpu.stat
+    limits='--cpus 0.5 --pids-limit 20'
+    if [ -d /sys/fs/cgroup/memory ]; then
+        facts="$facts memory \$(cat memory/memory.limit_in_bytes)"
+        expected="$expected memory 67108864"
+        limits="$limits --memory 64m"
+    fi
+fi
+
+# The forks of the shell at the limit: the 21st process must be refused with EAGAIN.
+cat >/work/inside.sh <<END
+$facts
+sed 's/^[0-9]*:[^:]*:/group /' /proc/self/cgroup | sort -u
+echo pid \$\$
+i=0; while [ \$i -lt 4000 ]; do i=\$((i+1)); done
+awk '/^nr_throttled/ && \$2 > 0 { print "throttled" }' $throttled 2>/dev/null ||
+    grep -q '^nr_throttled 0' $throttled || echo throttled
+cat /ro/note && echo changed >/ro/note
+echo written >/rw/note
+echo full >/scratch/file && echo scratch
+(i=0; while [ \$i -lt 30 ]; do sleep 3 & i=\$((i+1)); done) 2>&1 | head -n 1
+exit 7
+END
+
+everything() { # AS: one container with everything that has an effect, and all of it looked at
+    as=$1 home=$2
+    mkdir -p $home/ro $home/rw
+    echo from outside >$home/ro/note
+    cp /work/inside.sh $home/rw/inside.sh
+    [ "$as" = '' ] || chown -R 1000:1000 $home
+    # shellcheck disable=SC2086 # several words
+    run 7 $as cutaway -q run $limits -v $home/ro:/ro:ro -v $home/rw:/rw --tmpfs /scratch:size=1m \
+        -- /bin/sh /rw/inside.sh
+    verdict "$who: a container runs, with its exit status"
+    says "$expected"
+    verdict "$who: the limits arrive"
+    says 'group / ' 'pid 1 ' && ! says 'group /[^ ]'
+    verdict "$who: it is the root of its own group, and PID 1"
+    says ' throttled'
+    verdict "$who: processor time is cut off"
+    says "can't fork: Resource temporarily unavailable"
+    verdict "$who: a fork beyond the limit is refused"
+    says 'from outside' 'Read-only file system' && [ "$(cat $home/ro/note)" = 'from outside' ]
+    verdict "$who: a read-only volume can be read and not written to"
+    says scratch && [ "$(cat $home/rw/note 2>&1)" = written ]
+    verdict "$who: a volume and a tmpfs can be written to"
+
+    if says 'memory 67108864'; then
+        run 137 $as cutaway -q run --memory 64m -- dd if=/dev/zero of=/dev/null bs=100M count=1
+        verdict "$who: memory beyond the limit ends with SIGKILL"
+    fi
+}
+
+rest() {
+    as=$1
+    run 0 $as cutaway -q run --init -t --read-only -- /bin/sh -c \
+        'tty; echo x >/new; echo descriptors $(ls /proc/self/fd) end' 9</etc/passwd &&
+        says '/dev/pts/0' 'Read-only file system' 'descriptors 0 1 2 3 end'
+    verdict "$who: terminal, init, read-only root; no descriptor comes through"
+
+    marks='close_range(3, 4294967295, CLOSE_RANGE_CLOEXEC) = 0'
+    older_than 5 11 && marks='fcntl(9, F_SETFD, FD_CLOEXEC) = 0'
+    run 5 $as cutaway --color never run -- /bin/sh -c 'exit 5' 9</etc/passwd &&
+        says 'Become the command' 'nothing left behind, exit code 5' "$marks" 'ok no inherited descriptor' &&
+        ! grep -q '^ *NO ' $out
+    verdict "$who: told, and every claim holds"
+
+    run 0 $as cutaway --explain --color never run --memory 64m &&
+        says "cgroups: $name" 'clone3(' 'memory\.'
+    verdict "$who: --explain names $name"
+}
+
+deep() { # paths that do not fit in the page of options that mount(2) takes
+    part=$(printf 'x%.0s' $(seq 200))
+    place=/var/tmp
+    for _ in 1 2 3 4 5 6 7; do place=$place/$part; done
+    mkdir -p $place/root/bin
+    cp /bin/busybox $place/root/bin/sh
+    run 3 cutaway -q --state $place run --rootfs $place/root -- /bin/sh -c 'echo x >/new && exit 3'
+    verdict "$who: layers with paths too long for mount(2)"
+    rm -rf /var/tmp/$part
+}
+
+# ---- the checks ------------------------------------------------------------------------------------
+echo "# $release, cgroups $cgroups, AppArmor $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)"
+[ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]
+verdict 'AppArmor is on'
+student -n true
+modprobe -q overlay
+
+who=root
+# The first run makes what all runs share: folders and, on v2, enabled controllers.
+run 0 cutaway -q run -- true
+verdict "$who: the demo image is made of this machine's programs"
+listing >/tmp/before
+everything '' /root
+rest ''
+deep
+listing >/tmp/after
+cmp -s /tmp/before /tmp/after || diff /tmp/before /tmp/after >$out
+[ $? = 0 ] && cmp -s /tmp/before /tmp/after
+verdict "$who: nothing is left"
+
+who=student
+if older_than 5 11; then
+    run 125 student cutaway -q run -- true && says 'EPERM' 'Linux allows it since 5.11' 'run as root'
+    verdict "$who: an overlay in a user namespace is refused, with the rule and the remedy"
+else
+    run 0 student cutaway -q run -- true
+    verdict "$who: the demo image is made of this machine's programs"
+    listing >/tmp/before
+    everything student /home/student
+    rest student
+fi
+run 125 student -n cutaway -q run --memory 64m -- true &&
+    says '--memory cannot be kept' 'delegate' 'cutaway as root'
+verdict "$who: without a delegated group, a limit is refused with the remedy"
+listing >/tmp/after
+cmp -s /tmp/before /tmp/after || diff /tmp/before /tmp/after >$out
+cmp -s /tmp/before /tmp/after
+verdict "$who: nothing is left"
+
+echo "# $done checks, $failed failed"
+[ $failed = 0 ]
