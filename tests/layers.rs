@@ -79,6 +79,10 @@ impl Lab {
 
     /// An image layout of these layers.
     fn image(&self, name: &str, layers: &[&[Item<'_>]]) -> String {
+        self.image_for(name, layers, &Platform::host().architecture)
+    }
+
+    fn image_for(&self, name: &str, layers: &[&[Item<'_>]], architecture: &str) -> String {
         let dir = self.path(name);
         let mut writer = LayoutWriter::create(&dir).unwrap();
         for items in layers {
@@ -89,7 +93,7 @@ impl Lab {
                 })
                 .unwrap();
         }
-        let config = json!({ "os": "linux", "architecture": Platform::host().architecture });
+        let config = json!({ "os": "linux", "architecture": architecture });
         writer.finish(config, name).unwrap();
         dir.to_str().unwrap().to_owned()
     }
@@ -292,6 +296,42 @@ fn an_image_for_another_platform_is_refused_by_name() {
     let image = lab.image("here", &[&[("a", F, "")]]);
     let said = lab.layers(&[&image, "--platform", "linux/s390x"]);
     assert!(said.code == 1 && said.err.contains("linux/s390x"), "{}", said.err);
+}
+
+#[test]
+fn an_index_of_an_index_leads_to_the_platform_that_was_asked_for() {
+    let lab = Lab::new();
+    let read = |path: &Path| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    let mut manifests = Vec::new();
+    for (name, architecture) in [("one", "amd64"), ("two", "arm64")] {
+        let dir = PathBuf::from(lab.image_for(name, &[&[(name, F, "")]], architecture));
+        let mut descriptor = read(&dir.join("index.json"))["manifests"][0].clone();
+        descriptor["platform"] = json!({ "os": "linux", "architecture": architecture });
+        descriptor.as_object_mut().unwrap().remove("annotations");
+        manifests.push(descriptor);
+    }
+    for blob in fs::read_dir(lab.path("two/blobs/sha256")).unwrap().flatten() {
+        fs::copy(blob.path(), lab.path("one/blobs/sha256").join(blob.file_name())).unwrap();
+    }
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let inner = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": manifests }).to_string();
+    let digest = Digest::of(inner.as_bytes());
+    fs::write(lab.path("one/blobs/sha256").join(digest.hex()), &inner).unwrap();
+    let descriptor = json!({ "mediaType": kind, "digest": digest, "size": inner.len() });
+    let outer = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": [descriptor] });
+    fs::write(lab.path("one/index.json"), outer.to_string()).unwrap();
+
+    let image = lab.path("one");
+    let image = image.to_str().unwrap();
+    for (platform, name) in [("linux/amd64", "one"), ("linux/arm64", "two"), ("linux/arm64/v8", "two")] {
+        let lines = lab.succeeds(&[image, "--platform", platform, "--tree", "--json", "-"]).lines();
+        assert_eq!(lines[0]["path"], name, "{platform}");
+    }
+    let said = lab.succeeds(&[image, "--platform", "linux/arm64"]).text();
+    assert!(said.contains("for linux/arm64") && said.contains("1 other not followed here"), "{said}");
+    assert_eq!(said.matches("leads to").count(), 2, "{said}");
+    let said = lab.layers(&[image, "--platform", "linux/riscv64"]);
+    assert!(said.code == 1 && said.err.contains("linux/amd64, linux/arm64"), "{}", said.err);
 }
 
 // ---- unpacking ----
