@@ -311,7 +311,7 @@ fn kill_at_every_call(who: Who) {
         bed.nothing_remains(&name, &what);
     });
     let misses = misses.into_inner();
-    eprintln!("{who:?}: killed at {} calls, {misses} of them not reached", count);
+    eprintln!("{who:?}: killed at {count} calls, {misses} of them not reached");
     assert!(misses * 10 < count, "{misses} of {count} were not reached");
 }
 
