@@ -47,13 +47,18 @@ fn usage(error: &clap::Error) -> ExitCode {
 
 /// Runs the stages of a command, one after the other, until one fails.
 fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result<u8> {
-    let context = Context::new(global.state_directory()?, global.explain, global.json.is_some());
+    let mut context = Context::new(global.state_directory()?, global.explain, global.json.is_some());
+    (context.style, context.verbose) = (global.style_of_stdout(), global.verbose);
     let mut observers = if global.explain { Vec::new() } else { global.observers()? };
     for stage in concept.stages {
         let plan = match stage(matches, &context)? {
             Stage::Nothing => continue,
             Stage::Report(text) => {
                 print(&text)?;
+                continue;
+            }
+            Stage::Stream(write) => {
+                stream(write)?;
                 continue;
             }
             Stage::Plan(plan) => plan,
@@ -104,6 +109,14 @@ fn explained(plan: &Plan, global: &Global) -> String {
 /// The command line without the program's own name.
 fn words() -> Vec<String> {
     std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
+}
+
+/// Prints what is written piece by piece. What was written before an error stays printed.
+fn stream(write: concepts::Writer) -> Result<()> {
+    let mut out = std::io::BufWriter::with_capacity(64 << 10, std::io::stdout().lock());
+    let written = write(&mut out);
+    out.flush().map_err(|cause| Error::io("could not write to stdout", &cause))?;
+    written
 }
 
 fn print(text: &str) -> Result<()> {

@@ -6,11 +6,14 @@
 pub mod cleanup;
 mod common;
 pub mod image;
+pub mod layers;
+pub mod limits;
 pub mod ns;
 pub mod run;
 
 use std::any::Any;
 use std::cell::RefCell;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::ArgMatches;
@@ -18,6 +21,7 @@ use clap::ArgMatches;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::probe::Host;
+use crate::report::style::Style;
 
 /// A command.
 pub struct Concept {
@@ -31,12 +35,17 @@ pub struct Concept {
     pub failure: u8,
 }
 
+/// Writes a report.
+pub type Writer = Box<dyn FnOnce(&mut dyn Write) -> Result<()>>;
+
 /// What a stage of a command comes to.
 pub enum Stage {
     /// Steps to explain or perform.
     Plan(Box<Plan>),
     /// A report for stdout; nothing is changed.
     Report(String),
+    /// The same, written piece by piece: for what may be long, is no text, or ends in an error of its own.
+    Stream(Writer),
     /// Nothing has to be done.
     Nothing,
 }
@@ -57,6 +66,10 @@ pub struct Context {
     pub explain: bool,
     /// Whether the recording goes to stdout, so that reports should be JSON.
     pub json: bool,
+    /// How reports look.
+    pub style: Style,
+    /// Whether to tell more.
+    pub verbose: bool,
     kept: RefCell<Vec<Box<dyn Any>>>,
     pins: RefCell<Vec<Box<dyn Any>>>,
     /// What an earlier stage of the command has found out for a later one.
@@ -72,6 +85,8 @@ impl Context {
             here: Host::read(),
             explain,
             json,
+            style: Style::plain(),
+            verbose: false,
             kept: RefCell::default(),
             pins: RefCell::default(),
             found: RefCell::default(),
@@ -106,4 +121,4 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] = &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];

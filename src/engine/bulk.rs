@@ -3,16 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::io::Read;
-use std::os::fd::RawFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+use crate::image::find::find;
 use crate::image::reference::{Name, Reference};
+use crate::image::source::Image;
+use crate::image::stack::{self, Placed};
 use crate::image::store::{LayerReport, Progress, Store, unpack_as_user, unpack_within};
 use crate::image::unpack::Limits;
-use crate::image::{demo, source, unpack};
+use crate::image::{demo, listing, source, unpack};
 use crate::plan::Bulk;
 use crate::report::event::Event;
 use crate::state;
@@ -31,6 +35,8 @@ struct Summary {
     calls: BTreeMap<String, u64>,
     /// What could not be kept or was left out.
     remarks: Vec<String>,
+    /// How long it took, where one piece of work has several summaries.
+    us: Option<u64>,
 }
 
 impl<K: Processes + 'static> Engine<K> {
@@ -52,19 +58,21 @@ impl<K: Processes + 'static> Engine<K> {
         let begun = Instant::now();
         // Undoing is not interrupted.
         let signals = if undo { None } else { self.signals.as_ref().map(wait::Signals::raw) };
-        let summary = perform(work, signals)?;
+        let summaries = perform(work, signals)?;
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.emit(|engine| Event::Bulk {
-            step: id.to_owned(),
-            actor: engine.actor.to_owned(),
-            what: what(work).to_owned(),
-            subject: summary.subject,
-            counts: summary.counts,
-            calls: summary.calls,
-            us,
-            undo,
-            remarks: summary.remarks,
-        });
+        for summary in summaries {
+            self.emit(|engine| Event::Bulk {
+                step: id.to_owned(),
+                actor: engine.actor.to_owned(),
+                what: what(work).to_owned(),
+                subject: summary.subject,
+                counts: summary.counts,
+                calls: summary.calls,
+                us: summary.us.unwrap_or(us),
+                undo,
+                remarks: summary.remarks,
+            });
+        }
         Ok(())
     }
 }
@@ -79,29 +87,47 @@ fn what(work: &Bulk) -> &'static str {
         Bulk::LoadImage { .. } => "load image",
         Bulk::BuildDemo { .. } => "build demo image",
         Bulk::UnpackImage { .. } => "unpack image",
+        Bulk::UnpackLayers { .. } => "unpack",
+        Bulk::ExtractFile { .. } => "extract file",
         Bulk::ForgetJournal { .. } => "remove journal",
         Bulk::RemoveImage { .. } => "remove image",
         Bulk::SweepStore { .. } => "sweep store",
     }
 }
 
-fn perform(work: &Bulk, signals: Option<RawFd>) -> Result<Summary> {
+/// Does the work. Its summary is one, except where layers are told one by one.
+fn perform(work: &Bulk, signals: Option<RawFd>) -> Result<Vec<Summary>> {
     let watch = Watch(signals);
+    if let Bulk::UnpackLayers { source, platform, into, limits, state } = work {
+        let image = find(source, state, platform.as_deref())?;
+        let placed = stack::unpack_all(&image, into, limits, &watch)?;
+        return Ok(placed.iter().map(of_placed).collect());
+    }
+    perform_one(work, &watch).map(|summary| vec![summary])
+}
+
+fn perform_one(work: &Bulk, watch: &Watch) -> Result<Summary> {
     match work {
         Bulk::RemoveTree { path } => remove_tree(path),
         Bulk::EmptyGroup { path } => empty_group(path),
         Bulk::KillProcess { pid, started } => kill_process(*pid, *started),
         Bulk::LoadImage { source, name, limits, state } => {
-            load(source, name.as_deref(), limits, state, &watch)
+            load(source, name.as_deref(), limits, state, watch)
         }
         Bulk::RestoreTerminal { path, settings } => {
             settings.restore(path);
             Ok(Summary { subject: path.display().to_string(), ..Summary::default() })
         }
-        Bulk::BuildDemo { state } => build_demo(state, &watch),
-        Bulk::UnpackImage { name, state } => unpack_image(name, state, &watch),
+        Bulk::BuildDemo { state } => build_demo(state, watch),
+        Bulk::UnpackImage { name, state } => unpack_image(name, state, watch),
         Bulk::RemoveImage { name, state } => remove_image(name, state),
         Bulk::SweepStore { state } => sweep_store(state),
+        Bulk::ExtractFile { source, platform, layer, offset, to, state } => {
+            let image = find(source, state, platform.as_deref())?;
+            extract_file(&image, *layer, *offset, to)
+        }
+        // Told layer by layer.
+        Bulk::UnpackLayers { .. } => Ok(Summary::default()),
         Bulk::ForgetJournal { name, state } => {
             state::journal::forget(state, name)?;
             Ok(Summary { subject: name.clone(), ..Summary::default() })
@@ -206,20 +232,75 @@ fn unpack_image(name: &str, state: &Path, watch: &Watch) -> Result<Summary> {
     Ok(Summary { subject: name.to_owned(), ..of_layers(&reports) })
 }
 
+/// Copies one file to a new file, which is removed again if that fails.
+fn extract_file(image: &Image, layer: usize, offset: u64, to: &Path) -> Result<Summary> {
+    let mut tally = Tally::default();
+    let cannot = format!("cannot make {}", to.display());
+    let name = to.file_name().ok_or_else(|| Error::new(cannot.clone()).rule("it is no name of a file"))?;
+    let made = tally
+        .open_start(to.parent().unwrap_or(Path::new("/")))
+        .and_then(|dir| tally.create_file(dir.as_fd(), name.as_bytes(), 0o644))
+        .map_err(|failed| {
+            let error = failed.error(cannot, &name.to_string_lossy());
+            match failed.errno {
+                tree::Errno::EXIST => {
+                    error.remedy("name a file that does not exist, or write to stdout: -o - > FILE")
+                }
+                _ => error,
+            }
+        })?;
+    let mut copy = Counted { file: made, tally, bytes: 0 };
+    if let Err(error) = listing::extract(image, layer.saturating_sub(1), offset, &mut copy) {
+        // The first failure is the cause.
+        let _ = std::fs::remove_file(to);
+        return Err(error);
+    }
+    let counts = [("files".to_owned(), 1), ("bytes".to_owned(), copy.bytes)].into();
+    let calls = calls_of(&copy.tally);
+    Ok(Summary { subject: to.display().to_string(), counts, calls, ..Summary::default() })
+}
+
+/// A file that is written with counted calls.
+struct Counted {
+    file: OwnedFd,
+    tally: Tally,
+    bytes: u64,
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.tally.write_all(self.file.as_fd(), bytes);
+        written.map_err(|failed| io::Error::from_raw_os_error(failed.errno.raw_os_error()))?;
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn of_placed(placed: &Placed) -> Summary {
+    let mut summary = of_counts(&placed.unpacked.counts);
+    summary.subject = format!("layer {} to {}", placed.number, placed.dir.display());
+    summary.counts.insert("bytes read".to_owned(), placed.bytes);
+    summary.us = Some(placed.us);
+    if placed.unpacked.opaque_root {
+        summary
+            .remarks
+            .push("it hides everything below it: leave the lower layers out of the mount".to_owned());
+    }
+    summary
+}
+
 fn of_layers(reports: &[LayerReport]) -> Summary {
     let mut total = unpack::Counts::default();
-    let mut summary = Summary::default();
-    for report in reports {
-        if let Some(counts) = &report.unpacked {
-            total.add(counts);
-        }
-        *summary.counts.entry("bytes read".to_owned()).or_default() += report.bytes;
+    reports.iter().filter_map(|report| report.unpacked.as_ref()).for_each(|counts| total.add(counts));
+    let mut summary = of_counts(&total);
+    if !reports.is_empty() {
+        summary.counts.insert("bytes read".to_owned(), reports.iter().map(|report| report.bytes).sum());
     }
     summary.counts.insert("layers".to_owned(), reports.len() as u64);
-    let kinds = total.kinds().filter(|(_, count)| *count > 0);
-    summary.counts.extend(kinds.map(|(name, count)| (name.replace('_', " "), count)));
-    summary.calls = calls_of(&total.tally);
-    summary.remarks = total.noted().map(|(name, noted)| remark(name, noted)).collect();
     summary
 }
 
@@ -238,6 +319,16 @@ fn sweep_store(state: &Path) -> Result<Summary> {
     let mut summary = Summary { subject: state.display().to_string(), ..Summary::default() };
     summary.counts.insert("entries".to_owned(), swept.len() as u64);
     Ok(summary)
+}
+
+fn of_counts(total: &unpack::Counts) -> Summary {
+    let kinds = total.kinds().filter(|(_, count)| *count > 0);
+    Summary {
+        counts: kinds.map(|(name, count)| (name.replace('_', " "), count)).collect(),
+        calls: calls_of(&total.tally),
+        remarks: total.noted().map(|(name, noted)| remark(name, noted)).collect(),
+        ..Summary::default()
+    }
 }
 
 fn remove_image(name: &str, state: &Path) -> Result<Summary> {

@@ -11,7 +11,7 @@ use super::json::{self, Field};
 use super::manifest::{Descriptor, Index, Manifest, annotation, media_type};
 use super::platform::Platform;
 use super::reference::familiar;
-use super::source::{Found, Image, Parts, assemble, read_loose, read_verified};
+use super::source::{Document, Found, Image, Parts, assemble, read_loose, read_verified};
 use crate::error::{Error, Result};
 
 /// The file that marks a layout and says its version.
@@ -34,9 +34,16 @@ pub fn blob_name(digest: &Digest) -> String {
 
 /// Reads the index at the root.
 pub fn read_index(files: &Files) -> Result<Index> {
+    Ok(read_index_document(files)?.1)
+}
+
+/// Reads the index at the root, with its bytes.
+fn read_index_document(files: &Files) -> Result<(Document, Index)> {
     check_marker(files)?;
     let what = format!("{INDEX} of {}", files.root().display());
-    Index::parse(&what, &read_loose(files, INDEX)?, Some(media_type::INDEX))
+    let bytes = read_loose(files, INDEX)?;
+    let index = Index::parse(&what, &bytes, Some(media_type::INDEX))?;
+    Ok((Document { descriptor: Descriptor::of(media_type::INDEX, &bytes), bytes }, index))
 }
 
 /// Refuses a layout of another version.
@@ -53,10 +60,19 @@ fn check_marker(files: &Files) -> Result<()> {
 
 /// Opens one image of a layout.
 pub fn open(files: Arc<Files>, wanted: Option<&str>, platform: &Platform) -> Result<Image> {
-    let index = read_index(&files)?;
+    let (document, index) = read_index_document(&files)?;
     let place = files.root().display().to_string();
     let (candidates, name) = named(&index, wanted, &place)?;
-    open_descriptor(files, candidates, name, platform)
+    let mut image = open_descriptor(files, candidates, name, platform)?;
+    image.indexes.insert(0, document);
+    Ok(image)
+}
+
+/// Puts the index at the root in front of those that led to an image.
+pub fn with_root_index(mut image: Image) -> Result<Image> {
+    let document = read_index_document(&image.files)?.0;
+    image.indexes.insert(0, document);
+    Ok(image)
 }
 
 /// Opens the image that one of these descriptors leads to.
@@ -67,6 +83,7 @@ pub fn open_descriptor(
     platform: &Platform,
 ) -> Result<Image> {
     let place = files.root().display().to_string();
+    let mut indexes = Vec::new();
     for _ in 0..=MAX_NESTING {
         let chosen = for_platform(&candidates, platform, &place)?;
         let document = read_verified(&files, &blob_name(&chosen.digest), &chosen)?;
@@ -75,9 +92,10 @@ pub fn open_descriptor(
                 let what = format!("index {} of {place}", chosen.digest.short());
                 let index = Index::parse(&what, &document.bytes, Some(&chosen.media_type))?;
                 candidates = index.manifests.into_iter().filter(Descriptor::can_run).collect();
+                indexes.push(document);
             }
             media_type::MANIFEST | media_type::DOCKER_MANIFEST => {
-                return open_manifest(files, document, name);
+                return Ok(Image { indexes, ..open_manifest(files, document, name)? });
             }
             other => {
                 return Err(Error::new(format!("{place} points at a document of type {other:?}"))
@@ -90,7 +108,7 @@ pub fn open_descriptor(
 }
 
 /// Reads the config of a manifest and puts the image together.
-fn open_manifest(files: Arc<Files>, manifest: super::Document, name: Option<String>) -> Result<Image> {
+fn open_manifest(files: Arc<Files>, manifest: Document, name: Option<String>) -> Result<Image> {
     let what = format!("manifest {} of {}", manifest.descriptor.digest.short(), files.root().display());
     let parsed = Manifest::parse(&what, &manifest.bytes, Some(&manifest.descriptor.media_type))?;
     let config = read_verified(&files, &blob_name(&parsed.config.digest), &parsed.config)?;

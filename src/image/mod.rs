@@ -12,7 +12,9 @@
 //!   docker      manifest.json, or the older v1 folders (docker save)
 //!   manifest, config, platform, json                   the documents themselves, strictly read
 //! stream      a layer's bytes, decompressed and verified while they flow
+//! stack       all layers unpacked to directories of the user's own
 //! store       the content-addressed store and its unpacked layers
+//! listing     the layers listed and merged in memory, without unpacking
 //! merged      what a container of these layers would see: files, users, commands
 //! write, demo an image made from this machine's own programs
 //! ```
@@ -27,13 +29,16 @@ pub mod digest;
 mod docker;
 mod docker_v1;
 pub mod files;
+pub mod find;
 mod json;
 mod layout;
+pub mod listing;
 pub mod manifest;
 pub mod merged;
 pub mod platform;
 pub mod reference;
 pub mod source;
+pub mod stack;
 pub mod store;
 pub mod stream;
 pub mod unpack;

@@ -62,6 +62,8 @@ pub struct Image {
     pub name: Option<String>,
     /// The form it was found in.
     pub found: Found,
+    /// The indexes that led to it, that at the root first; none where the form has none.
+    pub indexes: Vec<Document>,
     /// The manifest.
     pub manifest: Document,
     /// The config as it came.
@@ -243,7 +245,7 @@ pub(super) fn assemble(files: Arc<Files>, parts: Parts) -> Result<Image> {
         layers.push(Layer { descriptor, compression, diff_id: *diff_id, chain_id, member });
     }
     let Parts { name, found, manifest, config: config_document, .. } = parts;
-    Ok(Image { name, found, manifest, config_document, config, layers, files })
+    Ok(Image { name, found, indexes: Vec::new(), manifest, config_document, config, layers, files })
 }
 
 /// Reads a document of an image that no descriptor points at.

@@ -14,7 +14,7 @@ use super::digest::{Digest, Hasher};
 use super::layout;
 use super::manifest::{Descriptor, annotation, media_type};
 use super::store::write_failed;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The bytes of a manifest ([image manifest]).
 ///
@@ -189,7 +189,8 @@ impl Entry<'_> {
             None => tar.append_data(&mut header, path(self.name), bytes.take(len)),
         };
         written.map_err(|cause| {
-            Error::io(format!("cannot write {} into a layer", super::files::shown(self.name)), &cause)
+            let what = format!("{} into a layer", super::files::shown(self.name));
+            super::store::write_failed(Path::new(&what), &cause)
         })
     }
 }

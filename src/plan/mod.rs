@@ -198,6 +198,38 @@ pub enum Bulk {
         #[serde(with = "crate::sys::value::path")]
         state: PathBuf,
     },
+    /// Unpack every layer of an image to a directory of its own, below one that is made or empty.
+    UnpackLayers {
+        /// What the user named.
+        source: OsString,
+        /// For which platform.
+        platform: Option<String>,
+        /// The directory.
+        #[serde(with = "crate::sys::value::path")]
+        into: PathBuf,
+        /// How much a layer may hold.
+        limits: Limits,
+        /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
+        state: PathBuf,
+    },
+    /// Copy one file out of one layer.
+    ExtractFile {
+        /// What the user named.
+        source: OsString,
+        /// For which platform.
+        platform: Option<String>,
+        /// The layer, counted from 1.
+        layer: usize,
+        /// The place of the file's header in the plain archive.
+        offset: u64,
+        /// The file to make.
+        #[serde(with = "crate::sys::value::path")]
+        to: PathBuf,
+        /// The state directory.
+        #[serde(with = "crate::sys::value::path")]
+        state: PathBuf,
+    },
     /// Remove the journal of a dead run: everything in it is undone.
     ForgetJournal {
         /// The name of the run.

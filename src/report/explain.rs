@@ -248,6 +248,12 @@ pub fn bulk_text(bulk: &Bulk) -> String {
         Bulk::SweepStore { state } => {
             format!("remove what interrupted loads have left in {}", state.display())
         }
+        Bulk::UnpackLayers { source, into, .. } => {
+            format!("verify and unpack the layers of {} below {}", source.display(), into.display())
+        }
+        Bulk::ExtractFile { source, layer, to, .. } => {
+            format!("copy a file of layer {layer} of {} to {}", source.display(), to.display())
+        }
         Bulk::ForgetJournal { name, .. } => format!("remove the journal of {name}"),
         Bulk::RemoveImage { name, .. } => format!("remove the image {name} and what no other image uses"),
     }

@@ -113,9 +113,11 @@ fn row(sign: char, name: &str, text: &str, width: usize, paint: Paint, style: &S
         .flat_map(|line| wrap::prose(&style.text(line), style.width.saturating_sub(left + 1)))
         .collect();
     for (index, line) in text.iter().enumerate() {
-        let gap = if index > 0 { left } else { left.saturating_sub(used).max(2) };
-        if index > 0 {
+        let mut gap = left.saturating_sub(used).max(2);
+        // A long name has its line for itself where its text would go beyond the edge.
+        if index > 0 || used + gap + line.chars().count() > style.width {
             out.push('\n');
+            gap = left;
         }
         out.push_str(&" ".repeat(gap));
         out.push_str(line);
@@ -137,6 +139,13 @@ mod tests {
         let expected =
             "      names, seen by child\n        hostname  laptop → box\n      - caps      CAP_CHOWN\n";
         assert_eq!(changes("names, seen by child", &before, &after, &Style::plain(), false), expected);
+    }
+
+    #[test]
+    fn a_long_name_has_a_line_for_itself() {
+        let name = "x".repeat(60);
+        let text = row('+', &name, "overlay rw,nodev,relatime", WIDEST_NAME, Paint::Good, &Style::plain());
+        assert_eq!(text, format!("      + {name}\n{:34}overlay rw,nodev,relatime\n", ""));
     }
 
     #[test]

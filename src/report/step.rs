@@ -75,8 +75,7 @@ impl<I: BufRead, O: Write> Prompt<I, O> {
         self.print(&format!("\n{text}"))?;
         self.print(&second_terminal(upcoming, &self.style))?;
         loop {
-            let keys =
-                " [Enter] do it   [w] why   [s] state   [c] go on without stopping   [q] undo and quit ";
+            let keys = " [Enter] do it   [w] why   [s] state   [c] do the rest   [q] undo and quit ";
             self.print(&self.style.paint(Paint::Bold, keys))?;
             match self.line()?.as_deref() {
                 Some("") => return Ok(Answer::Go),

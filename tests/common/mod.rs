@@ -137,6 +137,16 @@ impl Bed {
         }
     }
 
+    /// The binary that the bed's user may run.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// The user and group to become, where it is another one than this process has.
+    pub fn ids(&self) -> Option<(u32, u32)> {
+        self.become_user.map(|ids| (ids.uid, ids.gid))
+    }
+
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 
+use super::limits::LimitArgs;
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::image::reference::{Name, Reference};
@@ -44,36 +45,6 @@ enum Verb {
         #[arg(value_name = "NAME")]
         name: String,
     },
-}
-
-/// What one layer may hold. Real layers are far below these limits.
-#[derive(Debug, Args)]
-#[allow(clippy::struct_field_names, reason = "the names are those of the options")]
-struct LimitArgs {
-    /// Most entries of a layer
-    #[arg(long, value_name = "NUMBER")]
-    max_entries: Option<u64>,
-    /// Most bytes of all files of a layer
-    #[arg(long, value_name = "BYTES")]
-    max_bytes: Option<u64>,
-    /// Longest name of an entry, in bytes
-    #[arg(long, value_name = "BYTES")]
-    max_path: Option<usize>,
-    /// Deepest directory
-    #[arg(long, value_name = "NUMBER")]
-    max_depth: Option<usize>,
-}
-
-impl LimitArgs {
-    fn limits(&self) -> Limits {
-        let own = Limits::default();
-        Limits {
-            entries: self.max_entries.unwrap_or(own.entries),
-            bytes: self.max_bytes.unwrap_or(own.bytes),
-            path: self.max_path.unwrap_or(own.path),
-            depth: self.max_depth.unwrap_or(own.depth),
-        }
-    }
 }
 
 fn command() -> clap::Command {

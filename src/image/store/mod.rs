@@ -136,6 +136,17 @@ impl Store {
         Ok(index.manifests.iter().map(|descriptor| self.describe(descriptor)).collect())
     }
 
+    /// Every image that can be read.
+    pub fn images(&self) -> Result<Vec<Image>> {
+        let index = self.index()?;
+        Ok(index.manifests.iter().filter_map(|descriptor| self.image(descriptor).ok()).collect())
+    }
+
+    /// The image of this name with the index that led to it.
+    pub fn find_with_index(&self, name: &Name) -> Result<Image> {
+        layout::with_root_index(self.find(name)?)
+    }
+
     /// The image of this name, digest, or unambiguous beginning of a digest or image ID.
     pub fn find(&self, name: &Name) -> Result<Image> {
         self.image(&self.find_descriptor(name)?)

@@ -17,6 +17,7 @@ mod directories;
 mod extract;
 mod header;
 mod keep;
+pub mod list;
 mod names;
 mod pax;
 mod sparse;
@@ -30,7 +31,8 @@ use std::path::{Path, PathBuf};
 
 pub use adopt::adopt;
 pub use counts::{Counts, Noted};
-pub use names::shown;
+pub use list::{ListOptions, Tree, fetch, list};
+pub use names::{clean, shown, shown_whole};
 
 use crate::error::{Error, Result};
 use crate::sys::tree::{Errno, Failed};

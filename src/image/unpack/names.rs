@@ -81,6 +81,12 @@ pub fn shown(name: &[u8]) -> String {
         let (head, tail) = (&name[..ENOUGH / 2], &name[name.len() - ENOUGH / 4..]);
         return format!("{}…{} ({} bytes)", shown(head), shown(tail), name.len());
     }
+    shown_whole(name)
+}
+
+/// The same with nothing left out.
+#[must_use]
+pub fn shown_whole(name: &[u8]) -> String {
     let mut text = String::with_capacity(name.len());
     for chunk in name.utf8_chunks() {
         for character in chunk.valid().chars() {

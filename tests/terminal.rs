@@ -1,0 +1,273 @@
+//! A real terminal, played by tmux: `-t`, the window's size, ^C, and the terminal afterwards; `--step` by its keys.
+
+#![allow(clippy::unwrap_used, reason = "tests may unwrap, and so may their helpers")]
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use common::{BOTH, Bed, Who, need};
+
+/// A window of tmux with a shell of the bed's user in it. It has a server of its own, which ends with it.
+struct Window<'bed> {
+    bed: &'bed Bed,
+    socket: PathBuf,
+    cutaway: String,
+}
+
+impl<'bed> Window<'bed> {
+    fn open(bed: &'bed Bed, columns: u32, rows: u32) -> Option<Self> {
+        if !need("tmux") {
+            return None;
+        }
+        let cutaway = format!("{} --state {}", bed.program().display(), bed.state().display());
+        let window = Self { bed, socket: bed.path("tmux"), cutaway };
+        let (columns, rows) = (columns.to_string(), rows.to_string());
+        // As an ordinary user, the shell itself is that user's, and so is the terminal.
+        let shell = match bed.ids() {
+            Some((uid, gid)) => {
+                if !need("setpriv") {
+                    return None;
+                }
+                format!(
+                    "chown {uid} $(tty); exec setpriv --reuid {uid} --regid {gid} --clear-groups env HOME={} sh",
+                    bed.dir().display()
+                )
+            }
+            None => "exec sh".to_owned(),
+        };
+        let size = ["-x", &columns, "-y", &rows];
+        let made = window
+            .tmux(&[&["-f", "/dev/null", "new-session", "-d", "-s", "s"], &size[..], &[&shell]].concat());
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        window.types("PS1='rea''dy> '; cd /");
+        window.shows("ready>");
+        Some(window)
+    }
+
+    fn tmux(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("tmux");
+        command.arg("-S").arg(&self.socket).args(args).env("TERM", "xterm-256color").env_remove("TMUX");
+        command.output().unwrap()
+    }
+
+    /// Types a line and Enter.
+    fn types(&self, line: &str) {
+        self.tmux(&["send-keys", "-t", "s", "-l", line]);
+        self.key("Enter");
+    }
+
+    fn key(&self, key: &str) {
+        self.tmux(&["send-keys", "-t", "s", key]);
+    }
+
+    /// What is on the screen, and what has left it at the top.
+    fn screen(&self) -> String {
+        let output = self.tmux(&["capture-pane", "-p", "-t", "s", "-S", "-2000"]).stdout;
+        String::from_utf8_lossy(&output).into_owned()
+    }
+
+    /// Waits until the screen shows this.
+    #[track_caller]
+    fn shows(&self, text: &str) -> String {
+        self.shows_when(text, |screen| screen.contains(text))
+    }
+
+    #[track_caller]
+    fn shows_when(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
+        let begun = Instant::now();
+        loop {
+            let screen = self.screen();
+            if holds(&screen) {
+                return screen;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(15), "no {what:?} on the screen:\n{screen}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The settings of the terminal, as the shell in it sees them.
+    fn settings(&self, mark: &str) -> String {
+        let file = self.bed.path(mark);
+        self.types(&format!("stty -a >{}; echo sa''ved {mark}", file.display()));
+        self.shows(&format!("saved {mark}"));
+        std::fs::read_to_string(file).unwrap()
+    }
+}
+
+impl Drop for Window<'_> {
+    fn drop(&mut self) {
+        self.tmux(&["kill-server"]);
+    }
+}
+
+#[test]
+fn a_shell_in_a_container_has_job_control_and_the_windows_size() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let bed = bed.with_demo();
+        let before = bed.listing();
+        let Some(window) = Window::open(&bed, 90, 20) else { return };
+        let settings = window.settings("before");
+        let name = bed.name();
+        window.types(&format!(
+            "{} -q run -it --name {name} -e PS1='i''n> ' -- /bin/sh; echo code $?",
+            window.cutaway
+        ));
+        let screen = window.shows("in>");
+        assert!(!screen.contains("access tty"), "{screen}");
+        window.types("stty size; tty");
+        window.shows("20 90");
+        window.shows("/dev/pts/0");
+        window.tmux(&["resize-window", "-t", "s", "-x", "70", "-y", "15"]);
+        window.types("sleep 0.2; stty size");
+        window.shows("15 70");
+        // ^C ends the command in the foreground, not the shell and not cutaway.
+        window.types("echo sle''eping; sleep 1000; echo code $?");
+        window.shows("sleeping");
+        window.key("C-c");
+        window.types("echo still $((6 * 7))");
+        window.shows("still 42");
+        window.types("exit 5");
+        window.shows("code 5");
+        window.tmux(&["resize-window", "-t", "s", "-x", "90", "-y", "20"]);
+        assert_eq!(window.settings("after"), settings);
+        drop(window);
+        before.is_still(&bed, "a shell");
+    }
+}
+
+#[test]
+fn the_terminal_is_put_back_however_it_ends() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let bed = bed.with_demo();
+        let before = bed.listing();
+        let Some(window) = Window::open(&bed, 80, 24) else { return };
+        let settings = window.settings("before");
+        // The workload is killed by a signal.
+        window.types(&format!(
+            "{} -q run -it --init -- /bin/sh -c 'kill -9 $$'; echo killed $?",
+            window.cutaway
+        ));
+        window.shows("killed 137");
+        assert_eq!(window.settings("killed"), settings);
+        // cutaway is asked to end, twice: PID 1 has no handler.
+        let name = bed.name();
+        window.types(&format!(
+            "{} -q run -it --name {name} -- /bin/sh -c 'echo up$((6 * 7)); sleep 1000'; echo code $?",
+            window.cutaway
+        ));
+        window.shows("up42");
+        let own = bed
+            .alive(&name)
+            .iter()
+            .filter(|line| line.contains("--state"))
+            .map(|line| line.split(' ').nth(1).unwrap().parse().unwrap())
+            .min()
+            .unwrap();
+        for _ in 0..3 {
+            let _ =
+                nix::sys::signal::kill(nix::unistd::Pid::from_raw(own), nix::sys::signal::Signal::SIGTERM);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        window.shows("code 137");
+        assert_eq!(window.settings("asked"), settings);
+        // A failure before there is a workload.
+        window.types(&format!(
+            "{} -q run -it -v {}:/mnt -- /mnt/nowhere; echo code $?",
+            window.cutaway,
+            bed.dir().display()
+        ));
+        window.shows("code 127");
+        assert_eq!(window.settings("failed"), settings);
+        drop(window);
+        before.is_still(&bed, "ends of all kinds");
+    }
+}
+
+#[test]
+fn the_telling_keeps_to_eighty_columns() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let bed = bed.with_demo();
+        // Wider than the terminal that cutaway is told of: a line that is too long is seen as such.
+        let Some(window) = Window::open(&bed, 200, 50) else { return };
+        window.tmux(&["set-option", "-g", "history-limit", "5000"]);
+        window.types(&format!("stty columns 80; {} run --init -- /bin/true; echo code $?", window.cutaway));
+        let screen = window.shows("code 0");
+        let told =
+            screen.split("cutaway run demo").nth(1).unwrap_or_else(|| panic!("nothing told:\n{screen}"));
+        // A path is never broken, however long it is.
+        let whole = |line: &str| line.split_whitespace().count() == 1;
+        let long: Vec<&str> =
+            told.lines().skip(1).filter(|line| line.chars().count() > 80 && !whole(line)).collect();
+        assert!(long.is_empty(), "{long:#?}");
+    }
+}
+
+#[test]
+fn stepping_answers_to_its_keys() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let bed = bed.with_demo();
+        let before = bed.listing();
+        let Some(window) = Window::open(&bed, 80, 50) else { return };
+        let prompts = |screen: &str| screen.matches("[Enter] do it").count();
+        let asks = |count: usize| window.shows_when("the prompt", |screen| prompts(screen) == count);
+        window.types(&format!(
+            "{} run --step -- /bin/sh -c 'echo step$((6 * 7))'; echo code $?",
+            window.cutaway
+        ));
+        asks(1);
+        window.types("w");
+        asks(2);
+        window.types("s");
+        asks(3);
+        window.types("x");
+        asks(4);
+        window.shows("none of these");
+        for count in 5..8 {
+            window.key("Enter");
+            asks(count);
+        }
+        window.types("c");
+        window.shows("step42");
+        window.shows("code 0");
+        // Quitting undoes what was done.
+        let name = bed.name();
+        window.types(&format!(
+            "{} run --step --name {name} -- /bin/sh -c 'echo never$((6 * 7))'; echo quit $?",
+            window.cutaway
+        ));
+        let begins = format!("containers/{name}/work");
+        let screen = window.shows_when("the prompt", |screen| {
+            screen.rsplit("[Enter] do it").nth(1).is_some_and(|shown| shown.contains(&begins))
+        });
+        let done = prompts(&screen);
+        window.key("Enter");
+        window.shows_when("another prompt", |screen| prompts(screen) > done);
+        window.types("q");
+        let screen = window.shows_when("quit", |screen| screen.lines().any(|line| line.starts_with("quit ")));
+        assert!(!screen.contains("never42"), "{screen}");
+        drop(window);
+        before.is_still(&bed, "stepping");
+    }
+}
+
+#[test]
+fn a_terminal_without_a_person_is_a_terminal_all_the_same() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let bed = bed.with_demo();
+        let done = bed
+            .run(["-t", "--", "/bin/sh", "-c", "tty; test -t 0 && test -t 1 && echo yes"])
+            .quiet()
+            .done()
+            .exits(0);
+        assert_eq!(done.text(), "/dev/pts/0\r\nyes\r\n");
+    }
+    let _ = Who::Root;
+}
