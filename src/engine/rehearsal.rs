@@ -135,11 +135,9 @@ fn rehearse(plan: &Plan, fails: Option<usize>, pace: Pace, watched: bool) -> Reh
         let (code, error, left) = (outcome.code, outcome.error, outcome.left);
         let _ = send.send(Rehearsal { code, error, left, events, calls });
     });
-    match receive.recv_timeout(LIMIT) {
-        Ok(rehearsal) => rehearsal,
-        Err(_) if test.is_finished() => panic!("{what} panicked"),
-        Err(_) => panic!("{what} hangs"),
-    }
+    let rehearsal = receive.recv_timeout(LIMIT).ok();
+    let how = if test.is_finished() { "panicked" } else { "hangs" };
+    rehearsal.unwrap_or_else(|| panic!("{what} {how}"))
 }
 
 /// The same steps without looking at this machine, which takes most of a rehearsal's time.

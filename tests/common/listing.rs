@@ -41,9 +41,8 @@ impl Listing {
             if different.is_empty() {
                 return;
             }
-            if begun.elapsed() > Duration::from_secs(3) {
-                panic!("left behind, or gone, after {after}:\n{}", different.join("\n"));
-            }
+            let patient = begun.elapsed() < Duration::from_secs(3);
+            assert!(patient, "left behind, or gone, after {after}:\n{}", different.join("\n"));
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -248,10 +248,10 @@ fn first(line: &Line) -> &str {
 pub fn normalised(text: &str) -> String {
     let mut text = text.to_owned();
     // Where the environment lies in memory, no plan knows: `0x7ffd… /* 4 vars */`.
-    if text.starts_with("execve(") {
-        if let (Some(from), Some(to)) = (text.rfind(", 0x"), text.rfind(" /* ")) {
-            text.replace_range(from + 2..=to, "");
-        }
+    if text.starts_with("execve(")
+        && let (Some(from), Some(to)) = (text.rfind(", 0x"), text.rfind(" /* "))
+    {
+        text.replace_range(from + 2..=to, "");
     }
     // A pid is what the caller's pid namespace calls it; strace adds its own number for it.
     while let Some(from) = text.find(" /* ") {
