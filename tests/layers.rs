@@ -79,6 +79,10 @@ impl Lab {
 
     /// An image layout of these layers.
     fn image(&self, name: &str, layers: &[&[Item<'_>]]) -> String {
+        self.image_for(name, layers, &Platform::host().architecture)
+    }
+
+    fn image_for(&self, name: &str, layers: &[&[Item<'_>]], architecture: &str) -> String {
         let dir = self.path(name);
         let mut writer = LayoutWriter::create(&dir).unwrap();
         for items in layers {
@@ -89,7 +93,7 @@ impl Lab {
                 })
                 .unwrap();
         }
-        let config = json!({ "os": "linux", "architecture": Platform::host().architecture });
+        let config = json!({ "os": "linux", "architecture": architecture });
         writer.finish(config, name).unwrap();
         dir.to_str().unwrap().to_owned()
     }
@@ -294,6 +298,42 @@ fn an_image_for_another_platform_is_refused_by_name() {
     assert!(said.code == 1 && said.err.contains("linux/s390x"), "{}", said.err);
 }
 
+#[test]
+fn an_index_of_an_index_leads_to_the_platform_that_was_asked_for() {
+    let lab = Lab::new();
+    let read = |path: &Path| serde_json::from_slice::<Value>(&fs::read(path).unwrap()).unwrap();
+    let mut manifests = Vec::new();
+    for (name, architecture) in [("one", "amd64"), ("two", "arm64")] {
+        let dir = PathBuf::from(lab.image_for(name, &[&[(name, F, "")]], architecture));
+        let mut descriptor = read(&dir.join("index.json"))["manifests"][0].clone();
+        descriptor["platform"] = json!({ "os": "linux", "architecture": architecture });
+        descriptor.as_object_mut().unwrap().remove("annotations");
+        manifests.push(descriptor);
+    }
+    for blob in fs::read_dir(lab.path("two/blobs/sha256")).unwrap().flatten() {
+        fs::copy(blob.path(), lab.path("one/blobs/sha256").join(blob.file_name())).unwrap();
+    }
+    let kind = "application/vnd.oci.image.index.v1+json";
+    let inner = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": manifests }).to_string();
+    let digest = Digest::of(inner.as_bytes());
+    fs::write(lab.path("one/blobs/sha256").join(digest.hex()), &inner).unwrap();
+    let descriptor = json!({ "mediaType": kind, "digest": digest, "size": inner.len() });
+    let outer = json!({ "schemaVersion": 2, "mediaType": kind, "manifests": [descriptor] });
+    fs::write(lab.path("one/index.json"), outer.to_string()).unwrap();
+
+    let image = lab.path("one");
+    let image = image.to_str().unwrap();
+    for (platform, name) in [("linux/amd64", "one"), ("linux/arm64", "two"), ("linux/arm64/v8", "two")] {
+        let lines = lab.succeeds(&[image, "--platform", platform, "--tree", "--json", "-"]).lines();
+        assert_eq!(lines[0]["path"], name, "{platform}");
+    }
+    let said = lab.succeeds(&[image, "--platform", "linux/arm64"]).text();
+    assert!(said.contains("for linux/arm64") && said.contains("1 other not followed here"), "{said}");
+    assert_eq!(said.matches("leads to").count(), 2, "{said}");
+    let said = lab.layers(&[image, "--platform", "linux/riscv64"]);
+    assert!(said.code == 1 && said.err.contains("linux/amd64, linux/arm64"), "{}", said.err);
+}
+
 // ---- unpacking ----
 
 #[test]
@@ -432,7 +472,7 @@ fn expected_line(line: &Value, with_digest: bool) -> String {
         "file" if with_digest => {
             ('f', format!("{} {}", line["size"], text("digest").trim_start_matches("sha256:")))
         }
-        "file" => ('f', line["size"].to_string()),
+        "file" => ('f', format!("{} {}", line["size"], line["mtime"])),
         "symlink" => ('l', format!("-> {}", text("target"))),
         "char" => ('c', format!("{}:{}", line["device"][0], line["device"][1])),
         "fifo" => ('p', "-".to_owned()),
@@ -470,7 +510,7 @@ fn the_merged_tree_is_the_same_for_every_tool_that_writes_images() {
     }
 }
 
-/// What is below a directory, in the same form but without digests.
+/// What is below a directory, in the same form but with the time instead of a digest.
 fn on_disk(root: &Path) -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     let mut pending = vec![root.to_path_buf()];
@@ -480,7 +520,7 @@ fn on_disk(root: &Path) -> BTreeSet<String> {
             let about = path.symlink_metadata().unwrap();
             let (letter, what) = match about.file_type() {
                 kind if kind.is_dir() => ('d', "-".to_owned()),
-                kind if kind.is_file() => ('f', about.len().to_string()),
+                kind if kind.is_file() => ('f', format!("{} {}", about.len(), about.mtime())),
                 kind if kind.is_symlink() => {
                     ('l', format!("-> {}", escaped(fs::read_link(&path).unwrap().as_os_str().as_bytes())))
                 }
@@ -531,6 +571,13 @@ fn every_entry_that_tar_lists_is_in_the_json() {
     let image = fixtures(&lab, &["oci-plain"]).join("oci-plain");
     let lines = lab.succeeds(&[image.to_str().unwrap(), "--json", "-"]).lines();
     let of = |kind: &str| lines.iter().filter(|line| line["record"] == kind).cloned().collect::<Vec<_>>();
+    let entry = |path: &str| of("entry").into_iter().find(|entry| entry["path"] == path).unwrap();
+    assert_eq!(
+        entry("data/attributed")["xattrs"],
+        json!([{ "name": "user.colour", "value_base64": "Z3JlZW4=" }])
+    );
+    assert_eq!(entry("data/other")["hard_link_to"], "data/one");
+    assert_eq!(entry("data/not-utf-8-\\xff\\xfe")["path_base64"], "ZGF0YS9ub3QtdXRmLTgt//4=");
     for layer in of("layer") {
         let hex = layer["descriptor"]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
         let listed = Command::new("tar")
@@ -555,5 +602,45 @@ fn every_entry_that_tar_lists_is_in_the_json() {
             }
         }
         assert_eq!(ours, names, "layer {}", layer["layer"]);
+    }
+}
+
+#[test]
+fn the_holes_of_a_sparse_file_are_extracted_as_zeros() {
+    if missing(&["tar"]) {
+        return;
+    }
+    let lab = Lab::new();
+    let mut content = vec![0; 1 << 20];
+    content[70_000..70_006].copy_from_slice(b"middle");
+    content[900_000..900_003].copy_from_slice(b"end");
+    let file = fs::File::create(lab.path("sparse")).unwrap();
+    file.set_len(content.len() as u64).unwrap();
+    for at in [70_000, 900_000] {
+        std::os::unix::fs::FileExt::write_all_at(&file, &content[at..at + 6], at as u64).unwrap();
+    }
+    for format in ["gnu", "posix"] {
+        let tar = Command::new("tar")
+            .args(["--sparse", "--hole-detection=raw", "-b1", "-H", format, "-cf", "-", "-C"])
+            .arg(lab.path("").as_os_str())
+            .arg("sparse")
+            .output()
+            .unwrap();
+        assert!(tar.status.success() && tar.stdout.len() < 200_000, "{}", tar.stdout.len());
+        let dir = lab.path(format);
+        let mut writer = LayoutWriter::create(&dir).unwrap();
+        // Without the two blocks of zeros at its end, which the writer adds.
+        let entries = &tar.stdout[..tar.stdout.len() - 1024];
+        let raw = |builder: &mut tar::Builder<&mut dyn Write>| {
+            builder.get_mut().write_all(entries).unwrap();
+            Ok(())
+        };
+        writer.layer(raw).unwrap();
+        let config = json!({ "os": "linux", "architecture": Platform::host().architecture });
+        writer.finish(config, "sparse").unwrap();
+        let image = dir.to_str().unwrap();
+        assert!(lab.succeeds(&[image, "--extract", "1:sparse"]).out == content, "{format}");
+        let line = lab.succeeds(&[image, "--tree", "--json", "-"]).lines().remove(0);
+        assert!(line["size"] == 1 << 20 && line["stored"].as_u64().unwrap() < 100_000, "{line}");
     }
 }

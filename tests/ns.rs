@@ -3,6 +3,8 @@
 //! The recording is the witness: every claim held, both namespaces are in it, the exit code is the command's.
 //! What is outside is looked at by the test itself: nothing has changed and nothing is left.
 
+#![allow(clippy::unwrap_used, reason = "tests may unwrap, and so may their helpers")]
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;

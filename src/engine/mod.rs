@@ -15,9 +15,6 @@ mod spawn;
 mod undo;
 mod wait;
 
-#[cfg(test)]
-mod rehearsal;
-
 use std::collections::HashMap;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::PathBuf;
@@ -285,7 +282,10 @@ impl<K: Processes + 'static> Engine<K> {
             Action::Gate(gate) => self.gate(id, &gate),
             Action::Bulk(work) => self.work(id, &work),
             Action::Exec(candidates) => self.exec(id, &candidates),
-            Action::Part(syscall) => self.part(id, &syscall),
+            Action::Part(syscall) => {
+                self.part(id, &syscall);
+                Ok(())
+            }
             Action::Wait(wait) => self.wait(id, &wait),
             Action::Look => Ok(()),
             Action::Skip(why) => {
@@ -436,7 +436,7 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     /// The last call of a process whose parent may end before it.
-    fn part(&mut self, id: &str, syscall: &Syscall) -> Flow {
+    fn part(&mut self, id: &str, syscall: &Syscall) {
         let syscall = syscall.resolve(&self.slots);
         self.entered(id, &syscall);
         self.emit(|engine| Event::Gate {
@@ -452,7 +452,6 @@ impl<K: Processes + 'static> Engine<K> {
         self.watched = false;
         // Whatever it returns, nobody is left to be told.
         let _ = self.kernel.call(&syscall);
-        Ok(())
     }
 
     fn look(&mut self, id: &str, probes: &[Probe], when: When) {

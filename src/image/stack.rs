@@ -68,9 +68,11 @@ fn place(image: &Image, into: &Path, limits: &Limits, progress: &dyn Progress) -
         let dir = partial(into, at + 1);
         fs::create_dir(&dir).map_err(|cause| write_failed(&dir, &cause))?;
         let own = if privileged { Options::privileged() } else { Options::unprivileged() };
-        let options = Options { lowest: at == 0, limits: limits.clone(), ..own };
-        let watch = |_| !stop.load(Ordering::Relaxed) && !progress.cancelled();
-        let unpacked = with_layer(image, at, &watch, |reader| unpack(reader, &dir, &options))?;
+        let goes_on = || !stop.load(Ordering::Relaxed) && !progress.cancelled();
+        // Asked by what is read, and by what it becomes: a few stored bytes may be many files.
+        let unpacking = |_| if goes_on() { Ok(()) } else { Err(Error::new("stopped before the end")) };
+        let options = Options { lowest: at == 0, limits: limits.clone(), progress: Some(&unpacking), ..own };
+        let unpacked = with_layer(image, at, &|_| goes_on(), |reader| unpack(reader, &dir, &options))?;
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let bytes = image.layers[at].descriptor.size;
         Ok(Placed { number: at + 1, dir: into.join((at + 1).to_string()), unpacked, bytes, us })

@@ -182,8 +182,8 @@ pub const fn close_on_exec_from(first: u32) -> Syscall {
 
 /// Marks one descriptor close-on-exec.
 #[must_use]
-pub const fn close_on_exec(fd: i32) -> Syscall {
-    Syscall::Fcntl { fd: Value::Known(fd as i64), request: Fcntl::CloseOnExec(true) }
+pub fn close_on_exec(fd: i32) -> Syscall {
+    Syscall::Fcntl { fd: fd.into(), request: Fcntl::CloseOnExec(true) }
 }
 
 /// A request about a terminal.

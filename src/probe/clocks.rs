@@ -1,7 +1,7 @@
 //! The clocks of this process
 //! ([clock_gettime(2)](https://man7.org/linux/man-pages/man2/clock_gettime.2.html)).
 
-use rustix::time::{ClockId, clock_gettime};
+use nix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -33,11 +33,12 @@ impl Clock {
     #[must_use]
     pub fn now(self) -> i64 {
         let id = match self {
-            Self::Realtime => ClockId::Realtime,
-            Self::Monotonic => ClockId::Monotonic,
-            Self::Boottime => ClockId::Boottime,
+            Self::Realtime => ClockId::CLOCK_REALTIME,
+            Self::Monotonic => ClockId::CLOCK_MONOTONIC,
+            Self::Boottime => ClockId::CLOCK_BOOTTIME,
         };
-        clock_gettime(id).tv_sec
+        // These three exist on every Linux that cutaway runs on.
+        clock_gettime(id).map_or(0, |time| time.tv_sec())
     }
 }
 

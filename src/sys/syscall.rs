@@ -71,234 +71,62 @@ pub enum Fcntl {
 #[allow(missing_docs, reason = "the fields are the parameters of the man page, under its names")]
 pub enum Syscall {
     // Mounts
-    Mount {
-        source: Option<Text>,
-        target: Text,
-        fstype: Option<Text>,
-        flags: MsFlags,
-        data: Option<Text>,
-    },
-    Umount2 {
-        target: Text,
-        flags: MntFlags,
-    },
-    PivotRoot {
-        new_root: Text,
-        put_old: Text,
-    },
-    Chroot {
-        path: Text,
-    },
-    Fsopen {
-        fsname: Text,
-        flags: FsopenFlags,
-    },
-    Fsconfig {
-        fd: Value,
-        cmd: FsconfigCmd,
-        key: Option<Text>,
-        value: Option<Text>,
-    },
-    Fsmount {
-        fd: Value,
-        flags: FsmountFlags,
-        attr: MountAttr,
-    },
-    MoveMount {
-        from: Value,
-        from_path: Text,
-        to: Value,
-        to_path: Text,
-        flags: MoveMountFlags,
-    },
-    OpenTree {
-        dir: Value,
-        path: Text,
-        flags: OpenTreeFlags,
-    },
-    MountSetattr {
-        dir: Value,
-        path: Text,
-        flags: AtFlags,
-        set: MountAttr,
-        clear: MountAttr,
-    },
+    Mount { source: Option<Text>, target: Text, fstype: Option<Text>, flags: MsFlags, data: Option<Text> },
+    Umount2 { target: Text, flags: MntFlags },
+    PivotRoot { new_root: Text, put_old: Text },
+    Chroot { path: Text },
+    Fsopen { fsname: Text, flags: FsopenFlags },
+    Fsconfig { fd: Value, cmd: FsconfigCmd, key: Option<Text>, value: Option<Text> },
+    Fsmount { fd: Value, flags: FsmountFlags, attr: MountAttr },
+    MoveMount { from: Value, from_path: Text, to: Value, to_path: Text, flags: MoveMountFlags },
+    OpenTree { dir: Value, path: Text, flags: OpenTreeFlags },
+    MountSetattr { dir: Value, path: Text, flags: AtFlags, set: MountAttr, clear: MountAttr },
     // Files
-    Openat {
-        dir: Value,
-        path: Text,
-        access: Access,
-        flags: OFlags,
-        mode: u32,
-    },
-    Openat2 {
-        dir: Value,
-        path: Text,
-        access: Access,
-        flags: OFlags,
-        resolve: ResolveFlags,
-    },
-    Close {
-        fd: Value,
-    },
-    Write {
-        fd: Value,
-        data: Text,
-    },
-    Mkdirat {
-        dir: Value,
-        path: Text,
-        mode: u32,
-    },
-    Unlinkat {
-        dir: Value,
-        path: Text,
-        flags: AtFlags,
-    },
-    Symlinkat {
-        target: Text,
-        dir: Value,
-        path: Text,
-    },
-    Mknodat {
-        dir: Value,
-        path: Text,
-        node: Node,
-        mode: u32,
-    },
-    Fchmodat {
-        dir: Value,
-        path: Text,
-        mode: u32,
-    },
-    Fchownat {
-        dir: Value,
-        path: Text,
-        uid: u32,
-        gid: u32,
-        flags: AtFlags,
-    },
-    Dup3 {
-        from: Value,
-        to: Value,
-        flags: OFlags,
-    },
-    Chdir {
-        path: Text,
-    },
-    Fchdir {
-        fd: Value,
-    },
-    Umask {
-        mask: u32,
-    },
-    CloseRange {
-        first: u32,
-        last: u32,
-        flags: CloseRangeFlags,
-    },
-    Fcntl {
-        fd: Value,
-        request: Fcntl,
-    },
-    Ioctl {
-        fd: Value,
-        request: Ioctl,
-    },
+    Openat { dir: Value, path: Text, access: Access, flags: OFlags, mode: u32 },
+    Openat2 { dir: Value, path: Text, access: Access, flags: OFlags, resolve: ResolveFlags },
+    Close { fd: Value },
+    Write { fd: Value, data: Text },
+    Mkdirat { dir: Value, path: Text, mode: u32 },
+    Unlinkat { dir: Value, path: Text, flags: AtFlags },
+    Symlinkat { target: Text, dir: Value, path: Text },
+    Mknodat { dir: Value, path: Text, node: Node, mode: u32 },
+    Fchmodat { dir: Value, path: Text, mode: u32 },
+    Fchownat { dir: Value, path: Text, uid: u32, gid: u32, flags: AtFlags },
+    Dup3 { from: Value, to: Value, flags: OFlags },
+    Chdir { path: Text },
+    Fchdir { fd: Value },
+    Umask { mask: u32 },
+    CloseRange { first: u32, last: u32, flags: CloseRangeFlags },
+    Fcntl { fd: Value, request: Fcntl },
+    Ioctl { fd: Value, request: Ioctl },
     // Processes and namespaces
-    Clone3 {
-        flags: CloneFlags,
-        exit_signal: Option<Signal>,
-        cgroup: Option<Value>,
-    },
-    Unshare {
-        flags: CloneFlags,
-    },
-    Setns {
-        fd: Value,
-        kind: CloneFlags,
-    },
-    Execve {
-        path: Text,
-        argv: Vec<Text>,
-        envp: Vec<Text>,
-    },
-    Kill {
-        pid: Value,
-        signal: Signal,
-    },
-    PidfdOpen {
-        pid: Value,
-    },
-    PidfdSendSignal {
-        pidfd: Value,
-        signal: Signal,
-    },
-    /// Waits for the end of one child or, with pid 0, of any.
-    Waitid {
-        pid: Value,
-        options: WaitFlags,
-    },
-    RtSigprocmask {
-        how: SigHow,
-        set: Vec<Signal>,
-    },
-    /// Sleeps so many seconds by `CLOCK_MONOTONIC`.
-    ClockNanosleep {
-        seconds: u32,
-    },
+    Clone3 { flags: CloneFlags, exit_signal: Option<Signal>, cgroup: Option<Value> },
+    Unshare { flags: CloneFlags },
+    Setns { fd: Value, kind: CloneFlags },
+    Execve { path: Text, argv: Vec<Text>, envp: Vec<Text> },
+    Kill { pid: Value, signal: Signal },
+    PidfdOpen { pid: Value },
+    PidfdSendSignal { pidfd: Value, signal: Signal },
+    Waitid { pid: Value, options: WaitFlags },
+    RtSigprocmask { how: SigHow, set: Vec<Signal> },
+    ClockNanosleep { seconds: u32 },
     Setsid,
-    Sethostname {
-        name: Text,
-    },
-    Setdomainname {
-        name: Text,
-    },
+    Sethostname { name: Text },
+    Setdomainname { name: Text },
     // Identity and privilege
-    Setgroups {
-        groups: Vec<u32>,
-    },
-    Setresuid {
-        uid: u32,
-    },
-    Setresgid {
-        gid: u32,
-    },
+    Setgroups { groups: Vec<u32> },
+    Setresuid { uid: u32 },
+    Setresgid { gid: u32 },
     Prctl(Prctl),
-    Capset {
-        effective: CapSet,
-        permitted: CapSet,
-        inheritable: CapSet,
-    },
+    Capset { effective: CapSet, permitted: CapSet, inheritable: CapSet },
     // System V and POSIX message queues, shared memory
-    Msgget {
-        key: u32,
-        flags: IpcFlags,
-        mode: u32,
-    },
-    Shmget {
-        key: u32,
-        size: u32,
-        flags: IpcFlags,
-        mode: u32,
-    },
-    MqOpen {
-        name: Text,
-        access: Access,
-        flags: OFlags,
-        mode: u32,
-    },
+    Msgget { key: u32, flags: IpcFlags, mode: u32 },
+    Shmget { key: u32, size: u32, flags: IpcFlags, mode: u32 },
+    MqOpen { name: Text, access: Access, flags: OFlags, mode: u32 },
     // Netlink
-    Socket {
-        protocol: Netlink,
-    },
-    Sendto {
-        fd: Value,
-        message: Message,
-    },
-    Recvfrom {
-        fd: Value,
-    },
+    Socket { protocol: Netlink },
+    Sendto { fd: Value, message: Message },
+    Recvfrom { fd: Value },
 }
 
 /// The netlink families that are spoken here.

@@ -41,8 +41,11 @@ impl Listing {
             if different.is_empty() {
                 return;
             }
-            let patient = begun.elapsed() < Duration::from_secs(3);
-            assert!(patient, "left behind, or gone, after {after}:\n{}", different.join("\n"));
+            assert!(
+                begun.elapsed() <= Duration::from_secs(3),
+                "left behind, or gone, after {after}:\n{}",
+                different.join("\n")
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }

@@ -10,7 +10,6 @@ use super::{Subject, clean_path, layer_of, parse, words};
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result};
 use crate::image::listing::{extract as copy, read_one};
-use crate::image::source::Image;
 use crate::image::unpack::list::{Inode, What};
 use crate::image::unpack::{ListOptions, shown};
 use crate::plan::{Bulk, Plan, Step};
@@ -47,25 +46,28 @@ pub fn unpack(subject: &Subject) -> Result<Stage> {
 /// After `--unpack`: how the directories are stacked.
 pub fn hint(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     let args = parse(matches)?;
-    let (Some(into), Some(typed), false) = (&args.unpack, &args.image, context.explain || context.json)
-    else {
+    let quiet = matches!(matches.try_get_one::<bool>("quiet"), Ok(Some(true)));
+    let silent = context.explain || context.json || quiet;
+    let (Some(into), Some(typed), false) = (&args.unpack, &args.image, silent) else {
         return Ok(Stage::Nothing);
     };
     let image = crate::image::find::find(typed, &context.state, args.platform.as_deref())?;
-    Ok(Stage::Report(stacking(&image, into, context.here.is_privileged())))
+    Ok(Stage::Report(stacking(image.layers.len(), into, context.here.is_privileged())))
 }
 
-fn stacking(image: &Image, into: &Path, privileged: bool) -> String {
-    let dirs: Vec<String> = (1..=image.layers.len()).rev().map(|number| number.to_string()).collect();
-    let userxattr = if privileged { "" } else { "userxattr," };
-    let lower = match dirs.as_slice() {
-        // overlayfs merges two directories or more.
-        [only] => format!("{only}:."),
-        _ => dirs.join(":"),
-    };
+/// The command that merges the directories. Their names are short, because mount(2) takes 4096 bytes of options.
+fn stacking(layers: usize, into: &Path, privileged: bool) -> String {
+    if layers < 2 {
+        return format!("one layer needs no merging: the tree is {}\n", into.join("1").display());
+    }
+    let numbers: Vec<String> = (1..=layers).rev().map(|number| number.to_string()).collect();
+    let (inside, userxattr) =
+        if privileged { ("", "") } else { (", in namespaces of your own (unshare -Urm)", "userxattr,") };
     format!(
-        "to see them merged, with MNT an empty directory (an absolute path):\n  cd {} && mount -t overlay overlay -o ro,{userxattr}lowerdir={lower} MNT\n",
-        into.display()
+        "to see them merged{inside}, with MNT an empty directory (an absolute path):\n  \
+         cd {} && mount -t overlay overlay -o ro,{userxattr}lowerdir={} MNT\n",
+        into.display(),
+        numbers.join(":")
     )
 }
 
@@ -142,6 +144,13 @@ fn refused(name: &str, inode: &Inode) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_topmost_layer_is_named_first() {
+        assert!(stacking(3, Path::new("/x"), true).contains("-o ro,lowerdir=3:2:1 MNT"));
+        assert!(stacking(2, Path::new("/x"), false).contains("-o ro,userxattr,lowerdir=2:1 MNT"));
+        assert!(stacking(1, Path::new("/x"), true).contains("the tree is /x/1"));
+    }
 
     #[test]
     fn a_layer_and_a_path_are_told_apart() {

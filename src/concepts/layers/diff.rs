@@ -1,14 +1,15 @@
 //! Two images compared: by layer, and by what containers of them would see.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::sync::Arc;
 
 use super::page::Page;
 use super::{Listed, Subject, file, record, words};
 use crate::concepts::Stage;
 use crate::error::Result;
 use crate::image::find::find;
-use crate::image::listing::merge::{inode, same_content};
+use crate::image::listing::merge::{Spot, inode};
 use crate::image::source::Image;
 use crate::image::unpack::list::Inode;
 use crate::image::unpack::shown_whole as shown;
@@ -112,34 +113,50 @@ fn trees(differences: &[Difference], page: &mut Page<'_>) {
     ));
 }
 
-/// Every path that is not the same in both.
-fn differences(one: &Listed, two: &Listed) -> Vec<Difference> {
-    let tree = |listed: &Listed| -> BTreeMap<Vec<u8>, Inode> {
-        let all = listed.merged.walk().into_iter();
-        all.map(|(path, spot)| (path, seen(listed, spot))).collect()
-    };
-    let (mut left, right) = (tree(one), tree(two));
+/// Every path that is not the same in both. Both trees are gone through side by side, in the order of their names.
+fn differences(one: &Listed, other: &Listed) -> Vec<Difference> {
     let mut all = Vec::new();
-    for (path, other) in right {
-        let one = left.remove(&path);
-        let what = one.as_ref().map(|one| file::differences(one, &other)).unwrap_or_default();
-        let same = one
-            .as_ref()
-            .is_some_and(|one| what.is_empty() && one.mtime == other.mtime && same_content(one, &other));
-        if !same {
-            all.push(Difference { path, one, other: Some(other), what });
+    let mut pending: Vec<(Vec<u8>, Option<&Spot>, Option<&Spot>)> =
+        vec![(Vec::new(), one.merged.spots.first(), other.merged.spots.first())];
+    while let Some((path, left, right)) = pending.pop() {
+        if !path.is_empty() {
+            all.extend(difference(
+                &path,
+                left.map(|spot| seen(one, spot)),
+                right.map(|spot| seen(other, spot)),
+            ));
+        }
+        let names = |spot: Option<&Spot>| -> BTreeSet<Arc<[u8]>> {
+            spot.map(|spot| spot.children.keys().cloned().collect()).unwrap_or_default()
+        };
+        let both = &names(left) | &names(right);
+        for name in both.into_iter().rev() {
+            let below = if path.is_empty() { name.to_vec() } else { [&path, &*name].join(&b'/') };
+            pending.push((below, child(one, left, &name), child(other, right, &name)));
         }
     }
-    all.extend(left.into_iter().map(|(path, one)| Difference {
-        path,
-        one: Some(one),
-        other: None,
-        what: Vec::new(),
-    }));
-    all.sort_by(|one, other| one.path.cmp(&other.path));
     all
 }
 
-fn seen(listed: &Listed, spot: u32) -> Inode {
-    inode(&listed.layers, listed.merged.spots[spot as usize].attributes).clone()
+fn difference(path: &[u8], one: Option<&Inode>, other: Option<&Inode>) -> Option<Difference> {
+    let what = match (one, other) {
+        (Some(one), Some(other)) => {
+            let what = file::differences(one, other);
+            if what.is_empty() && one.mtime == other.mtime {
+                return None;
+            }
+            what
+        }
+        _ => Vec::new(),
+    };
+    Some(Difference { path: path.to_vec(), one: one.cloned(), other: other.cloned(), what })
+}
+
+fn child<'a>(listed: &'a Listed, spot: Option<&Spot>, name: &[u8]) -> Option<&'a Spot> {
+    let child = spot?.children.get(name)?;
+    listed.merged.spots.get(*child as usize)
+}
+
+fn seen<'a>(listed: &'a Listed, spot: &Spot) -> &'a Inode {
+    inode(&listed.layers, spot.attributes)
 }

@@ -85,14 +85,16 @@ struct LayersArgs {
 }
 
 fn command() -> clap::Command {
-    LayersArgs::augment_args(
-        clap::Command::new("layers").about("Open an image: its documents, layers, files and history").long_about(
+    // Said after the arguments: those that are shared bring words of their own.
+    LayersArgs::augment_args(clap::Command::new("layers"))
+        .about("Open an image: its documents, layers, files and history")
+        .long_about(
             "Opens an image and tells what it is made of: index, manifest, config and layers, each with the \
              digest that its bytes really have. The tree of each layer shows what it adds, changes and hides, \
              a file's life where it came from, and --extract that deleted is not gone. Nothing is loaded.",
-        ),
-    )
-    .arg_required_else_help(true)
+        )
+        .override_usage("cutaway layers [OPTIONS] <IMAGE>")
+        .arg_required_else_help(true)
 }
 
 fn percentage(text: &str) -> Result<f64, String> {

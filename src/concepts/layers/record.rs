@@ -93,22 +93,21 @@ pub fn layer_entries(listed: &Listed, layer: usize, out: &mut dyn Write) -> Resu
 fn visible(listed: &Listed) -> Vec<Vec<bool>> {
     let mut visible: Vec<Vec<bool>> =
         listed.layers.iter().map(|tree| vec![false; tree.nodes.len()]).collect();
-    for (_, spot) in listed.merged.walk() {
-        let At { layer, node } = listed.merged.spots[spot as usize].at;
-        visible[layer as usize][node as usize] = true;
-    }
+    listed.merged.walk(|_, spot| visible[spot.at.layer as usize][spot.at.node as usize] = true);
     visible
 }
 
 /// The merged tree.
 pub fn merged_entries(listed: &Listed, out: &mut dyn Write) -> Result<()> {
-    for (path, spot) in listed.merged.walk() {
-        let spot = &listed.merged.spots[spot as usize];
-        let mut entry = record("merged", &path, inode(&listed.layers, spot.attributes));
-        entry.insert("layer".into(), json!(spot.attributes.layer + 1));
-        line(out, &Value::Object(entry))?;
-    }
-    Ok(())
+    let mut written = Ok(());
+    listed.merged.walk(|path, spot| {
+        if written.is_ok() {
+            let mut entry = record("merged", path, inode(&listed.layers, spot.attributes));
+            entry.insert("layer".into(), json!(spot.attributes.layer + 1));
+            written = line(out, &Value::Object(entry));
+        }
+    });
+    written
 }
 
 /// The life of a file.

@@ -44,7 +44,7 @@ fn of_layer(subject: &Subject, listed: &Listed, layer: usize, page: &mut Page<'_
         let change = listed.merged.change(At { layer: number, node });
         let sign = change.map_or('A', |change| words::sign(change.mark, inode));
         *sums.entry(sign).or_default() += 1;
-        let depth = depth(&tree.path(node));
+        let depth = tree.nodes[node as usize].depth - 1;
         let name = format!("{}{}", shown(&tree.nodes[node as usize].name), words::tail(inode));
         let cells = cells(sign, inode, None, depth);
         page.entry(&cells, &format!("{name}{}", hides(change, inode)), paint(sign));
@@ -62,16 +62,15 @@ fn merged(subject: &Subject, listed: &Listed, page: &mut Page<'_>) {
     page.prose("What a container sees. The number is the layer that a file, or what is known of a directory, is from.");
     page.line("");
     let (mut names, mut seen) = (0, 0);
-    for (path, spot) in listed.merged.walk() {
-        let spot = &listed.merged.spots[spot as usize];
+    listed.merged.walk(|path, spot| {
         let inode = inode(&listed.layers, spot.attributes);
-        let depth = depth(&path);
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let depth = path.split(|&byte| byte == b'/').count() - 1;
         let cells = cells(' ', inode, Some(spot.attributes.layer + 1), depth);
         page.entry(&cells, &format!("{}{}", shown(name), words::tail(inode)), Paint::Plain);
         names += 1;
         seen += u64::from(inode.what == What::File);
-    }
+    });
     let wasted = listed.merged.wasted_bytes();
     page.summary(&format!(
         "{}, {} of them files, {}; {} more are stored and not seen",
@@ -91,10 +90,6 @@ fn cells(sign: char, inode: &Inode, layer: Option<u32>, depth: usize) -> String 
     let owner = if inode.what == What::Whiteout { "–".to_owned() } else { owner };
     let layer = layer.map_or(String::new(), |layer| format!("{layer:>3}  "));
     format!(" {sign} {} {owner:>9} {size:>10}  {layer}{:width$}", words::mode(inode), "", width = depth * 2)
-}
-
-fn depth(path: &[u8]) -> usize {
-    path.split(|&byte| byte == b'/').count() - 1
 }
 
 /// What a name hides, behind it.

@@ -257,6 +257,15 @@ impl Room {
             .call(self.open_own(HOST))
     }
 
+    /// The last step of the host.
+    fn let_go_of_host(&self) -> Step {
+        let _ = self;
+        Step::say("Let go of the descriptor")
+            .why("A descriptor keeps a namespace alive as well as a process does. This one was the host's own.")
+            .chapter("17")
+            .call(calls::close(HOST))
+    }
+
     /// Nothing else was changed: the other namespaces are still the host's.
     fn shares_the_rest(&self, but: CloneFlags) -> Claim {
         let own = self.flags(but | self.flag);

@@ -159,23 +159,24 @@ impl Merged {
         parts.try_fold(0, |here: u32, part| self.spots[here as usize].children.get(part).copied())
     }
 
-    /// Every name but the root with its path, parents first, in the order of their names.
-    #[must_use]
-    pub fn walk(&self) -> Vec<(Vec<u8>, u32)> {
-        let mut all = Vec::new();
-        let below = |path: &[u8], spot: u32| {
-            let named = |(name, child): (&Arc<[u8]>, &u32)| {
-                let joined = if path.is_empty() { name.to_vec() } else { [path, name].join(&b'/') };
-                (joined, *child)
-            };
-            self.spots[spot as usize].children.iter().rev().map(named).collect::<Vec<_>>()
+    /// Goes through every name but the root, parents first, in the order of their names, with its path.
+    pub fn walk(&self, mut each: impl FnMut(&[u8], &Spot)) {
+        let mut path: Vec<u8> = Vec::new();
+        // With each name the length of the path of its directory: one path in memory is enough.
+        let mut pending: Vec<(usize, &Arc<[u8]>, u32)> = Vec::new();
+        let children = |spot: u32, length| {
+            self.spots[spot as usize].children.iter().rev().map(move |(name, child)| (length, name, *child))
         };
-        let mut pending = below(b"", 0);
-        while let Some((path, spot)) = pending.pop() {
-            pending.extend(below(&path, spot));
-            all.push((path, spot));
+        pending.extend(children(0, 0));
+        while let Some((length, name, spot)) = pending.pop() {
+            path.truncate(length);
+            if length > 0 {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+            each(&path, &self.spots[spot as usize]);
+            pending.extend(children(spot, path.len()));
         }
-        all
     }
 
     /// Lays one layer on those below it.
@@ -381,16 +382,17 @@ mod tests {
     /// The merged tree: path, kind, and digest of the content or target.
     fn seen(layers: &[Tree]) -> BTreeMap<String, String> {
         let merged = Merged::of(layers);
-        let of = |(path, spot): (Vec<u8>, u32)| {
-            let inode = inode(layers, merged.spots[spot as usize].at);
+        let mut all = BTreeMap::new();
+        merged.walk(|path, spot| {
+            let inode = inode(layers, spot.at);
             let what = match inode.what {
                 What::File => inode.digest.unwrap().to_string(),
                 What::Symlink => format!("-> {}", String::from_utf8_lossy(&inode.link)),
                 other => format!("{other:?}"),
             };
-            (String::from_utf8(path).unwrap(), what)
-        };
-        merged.walk().into_iter().map(of).collect()
+            all.insert(String::from_utf8(path.to_vec()).unwrap(), what);
+        });
+        all
     }
 
     fn names(layers: &[Tree]) -> Vec<String> {
@@ -585,6 +587,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1000))]
         #[test]
         fn merging_agrees_with_the_model(
             raw in prop::collection::vec(prop::collection::vec(any_item(), 0..7), 1..5)
@@ -598,8 +601,8 @@ mod tests {
             }
             prop_assert_eq!(seen(&layers), model, "{:?}", items);
             let merged = Merged::of(&layers);
-            let visible: u64 = merged.walk().iter()
-                .map(|(_, spot)| inode(&layers, merged.spots[*spot as usize].at).stored).sum();
+            let mut visible = 0;
+            merged.walk(|_, spot| visible += inode(&layers, spot.at).stored);
             prop_assert_eq!(merged.stored - merged.wasted_bytes(), visible);
         }
     }

@@ -90,7 +90,8 @@ pub struct Node {
     pub inode: u32,
     /// What is in it, by name.
     pub children: BTreeMap<Arc<[u8]>, u32>,
-    depth: usize,
+    /// How far below the root it is.
+    pub depth: usize,
     gone: bool,
 }
 
@@ -725,5 +726,102 @@ mod tests {
         let at = tree.inode(tree.find(b"a").unwrap()).offset;
         fetch(&mut bytes.as_slice(), at, &mut out).unwrap();
         assert_eq!(out, b"second");
+    }
+
+    // ---- what is listed is what is unpacked ----
+
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::{FileTypeExt, MetadataExt};
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use crate::image::unpack::{Options, unpack};
+
+    /// Every name below a directory: its kind, its size or target, how many names it has.
+    fn on_disk(root: &Path, dir: &Path, into: &mut BTreeMap<String, String>) {
+        for entry in std::fs::read_dir(dir).unwrap() {
+            let path = entry.unwrap().path();
+            let about = path.symlink_metadata().unwrap();
+            let name =
+                String::from_utf8(path.strip_prefix(root).unwrap().as_os_str().as_bytes().to_vec()).unwrap();
+            let what = if about.is_dir() {
+                on_disk(root, &path, into);
+                "directory".to_owned()
+            } else if about.is_symlink() {
+                format!("-> {} x{}", std::fs::read_link(&path).unwrap().display(), about.nlink())
+            } else if about.file_type().is_char_device() {
+                "whiteout".to_owned()
+            } else {
+                format!("{} x{}", about.len(), about.nlink())
+            };
+            into.insert(name, what);
+        }
+    }
+
+    fn as_listed(tree: &Tree) -> BTreeMap<String, String> {
+        let below_opaque = |mut node: u32| loop {
+            node = tree.nodes[node as usize].parent;
+            if tree.inode(node).opaque {
+                break true;
+            }
+            if node == ROOT {
+                break false;
+            }
+        };
+        let mut all = BTreeMap::new();
+        for node in tree.walk() {
+            let inode = tree.inode(node);
+            let what = match inode.what {
+                What::Directory => "directory".to_owned(),
+                What::Symlink => format!("-> {} x{}", String::from_utf8_lossy(&inode.link), inode.names),
+                // In an opaque directory there is nothing to hide, and overlayfs would show the device.
+                What::Whiteout if below_opaque(node) => continue,
+                What::Whiteout => "whiteout".to_owned(),
+                _ => format!("{} x{}", inode.size, inode.names),
+            };
+            all.insert(String::from_utf8(tree.path(node)).unwrap(), what);
+        }
+        all
+    }
+
+    fn any_item() -> impl Strategy<Value = Item<'static>> {
+        let name = || {
+            prop::sample::select(
+                &["a", "b", "a/b", "a/b/c", "b/../c", "../a", "l", "l/a", "l/l/b", "./b/a"][..],
+            )
+        };
+        let hidden = [".wh.a", "a/.wh.b", "l/.wh.a", "a/.wh..wh..opq", "a/b/.wh.c", ".wh.l"];
+        let target = prop::sample::select(&["a", "/b", "../a/b", "l", "a/..", "nowhere/at/all"][..]);
+        prop_oneof![
+            4 => (name(), prop::sample::select(&["", "1", "22"][..])).prop_map(|(name, text)| (name, F, text)),
+            3 => name().prop_map(|name| (name, D, "")),
+            3 => (name(), target).prop_map(|(name, target)| (name, S, target)),
+            2 => (name(), name()).prop_map(|(name, target)| (name, L, target)),
+            2 => prop::sample::select(hidden.to_vec()).prop_map(|name| (name, F, "")),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+        #[test]
+        fn what_is_listed_is_what_is_unpacked(items in prop::collection::vec(any_item(), 0..9)) {
+            let bytes = archive(&items);
+            let dir = tempfile::tempdir().unwrap();
+            let listed = list(&mut bytes.as_slice(), &ListOptions::default());
+            let unpacked = unpack(&mut bytes.as_slice(), dir.path(), &Options::unprivileged());
+            match (&listed, unpacked) {
+                (Ok(tree), Ok(unpacked)) => {
+                    let mut found = BTreeMap::new();
+                    on_disk(dir.path(), dir.path(), &mut found);
+                    prop_assert_eq!(as_listed(tree), found, "{:?}", items);
+                    prop_assert_eq!(tree.inodes[0].opaque, unpacked.opaque_root);
+                }
+                (Err(_), Err(_)) => {}
+                (listed, unpacked) => {
+                    prop_assert!(false, "{items:?}: listed {:?}, unpacked {:?}", listed.as_ref().err(), unpacked.err());
+                }
+            }
+        }
     }
 }

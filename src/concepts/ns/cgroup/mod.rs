@@ -77,7 +77,7 @@ pub fn plan(room: &Room, context: &Context) -> Plan {
     steps.push(make(&group));
     steps.push(room.child(birth(), CloneFlags::empty(), look, child));
     steps.push(wait(room));
-    steps.push(after());
+    steps.extend([after(), room.let_go_of_host()]);
     room.plan(steps)
 }
 
@@ -112,8 +112,8 @@ fn make(group: &Result<Group, String>) -> Step {
                 [Bulk::EmptyGroup { path: directory.clone() }.into(), calls::rmdir(directory).into()];
             step.call(calls::mkdir(directory, 0o755))
                 .calls(calls::write(directory.join("pids.max"), "1"))
-                .look_at([Probe::File(directory.join("pids.max"))])
                 .undo(undo)
+                .expect([Claim::FileHolds { path: directory.join("pids.max"), text: "1".to_owned() }])
         }
     }
 }

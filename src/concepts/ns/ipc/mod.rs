@@ -75,6 +75,7 @@ pub fn plan(room: &Room, _: &Context) -> Plan {
         room.child(birth(), IPC, look, child),
         wait(room),
         after(&names),
+        room.let_go_of_host(),
     ])
 }
 

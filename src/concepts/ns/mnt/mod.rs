@@ -87,6 +87,7 @@ pub fn plan(room: &Room, context: &Context) -> Plan {
         room.child(birth(), MNT, look, child),
         wait(room),
         after(&places),
+        room.let_go_of_host(),
     ])
 }
 

@@ -136,27 +136,10 @@ fn in_init(room: &Room, show: Vec<Step>) -> Vec<Step> {
     steps.extend(own_proc());
     steps.extend(signals());
     steps.extend(orphans());
-    match room.exec() {
-        Some(exec) => {
-            steps.push(not_isolated(room));
-            steps.push(exec);
-        }
-        None => {
-            steps.push(last());
-            steps.push(
-                Step::say("Hear it until it sleeps")
-                    .why("After this it reports nothing.")
-                    .wait(Wait::reports(LAST_SLOT)),
-            );
-            steps.push(not_isolated(room));
-            steps.push(
-                Step::say("See who is alive before PID 1 ends")
-                    .why("Nobody will tell the sleeper. PID 1 has nothing more to do and ends.")
-                    .chapter("13")
-                    .look_at([Probe::Proc])
-                    .expect([Claim::Alive(Value::Known(4))]),
-            );
-        }
+    if let Some(exec) = room.exec() {
+        steps.extend([not_isolated(room), exec]);
+    } else {
+        steps.extend([last(), last_sleeps(), not_isolated(room), before_the_end()]);
     }
     steps
 }
@@ -312,6 +295,18 @@ fn last() -> Step {
             ],
             meanwhile: Vec::new(),
         })
+}
+
+fn last_sleeps() -> Step {
+    Step::say("Hear it until it sleeps").why("After this it reports nothing.").wait(Wait::reports(LAST_SLOT))
+}
+
+fn before_the_end() -> Step {
+    Step::say("See who is alive before PID 1 ends")
+        .why("Nobody will tell the sleeper. PID 1 has nothing more to do and ends.")
+        .chapter("13")
+        .look_at([Probe::Proc])
+        .expect([Claim::Alive(Value::Known(4))])
 }
 
 fn not_isolated(room: &Room) -> Step {

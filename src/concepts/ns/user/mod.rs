@@ -82,6 +82,7 @@ pub fn plan(room: &Room, _: &Context) -> Plan {
         birth().spawn(spawn),
         wait(room),
         after(&story),
+        room.let_go_of_host(),
     ]);
     if !room.rootless {
         plan.notes.push(format!("root in there will be user {STRANGER} out here, whom nobody is"));

@@ -20,7 +20,14 @@ pub fn plan(room: &Room, _: &Context) -> Plan {
     child.extend(room.cross(Probe::Hostname, vec![Claim::Hostname(NAME.to_owned())]));
     child.push(not_isolated(room));
     child.extend(room.exec());
-    room.plan(vec![before(), room.keep_host(), room.child(birth(), UTS, look, child), wait(room), after()])
+    room.plan(vec![
+        before(),
+        room.keep_host(),
+        room.child(birth(), UTS, look, child),
+        wait(room),
+        after(),
+        room.let_go_of_host(),
+    ])
 }
 
 /// What the host is called, read while planning.
