@@ -80,7 +80,8 @@ fn sites(bed: &Bed, options: &[&str]) -> Vec<Site> {
                 let when = process.lines[..=at].iter().filter(near).count();
                 (path.map(|path| vec!["-f".to_owned(), "-P".to_owned(), path.to_owned()]), when)
             };
-            let before_child = in_parent && at < born;
+            // How much the recorder writes at once differs from run to run, and with it which write is the n-th.
+            let before_child = in_parent && at < born && line.name != "write";
             // The list of interfaces is asked for on a socket that is bound; that one is not told.
             if line.name == "socket" && process.lines.get(at + 1).is_some_and(|(next, _)| next.name == "bind")
             {

@@ -297,10 +297,12 @@ const PLUMBING: &[Plumbing] = &[
     },
     Plumbing {
         file: "src/probe, the standard library",
-        why: "what this process is asked about itself; the names of the threads that unpack",
+        why: "what this process is asked about itself (0x41555856 is PR_GET_AUXV, too new for some strace); the names of the threads that unpack",
         is: |line, _, _| {
             line.name == "prctl"
-                && ["PR_GET_", "PR_CAPBSET_READ", "PR_SET_NAME"].iter().any(|what| line.text.contains(what))
+                && ["PR_GET_", "prctl(0x41555856", "PR_CAPBSET_READ", "PR_SET_NAME"]
+                    .iter()
+                    .any(|what| line.text.contains(what))
         },
     },
     Plumbing {

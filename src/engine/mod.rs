@@ -15,9 +15,6 @@ mod spawn;
 mod undo;
 mod wait;
 
-#[cfg(test)]
-mod rehearsal;
-
 use std::collections::HashMap;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::PathBuf;

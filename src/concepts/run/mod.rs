@@ -151,20 +151,3 @@ fn wait(run: &Settled) -> Step {
         .chapter("33")
         .wait(wait)
 }
-
-/// The plan for this command line as root or as an ordinary user, for the engine's rehearsals: nothing is
-/// looked up in a store, and nothing of the caller's own privilege counts.
-#[cfg(test)]
-pub fn rehearsed(line: &[&str], root: bool, state: &std::path::Path) -> Result<Plan> {
-    use crate::sys::flags::CapSet;
-    let line: Vec<_> = ["run"].iter().chain(line).chain(&["--", "/bin/true"]).collect();
-    let matches = command().get_matches_from(&line);
-    let line: Vec<std::ffi::OsString> = line.into_iter().map(std::ffi::OsString::from).collect();
-    let args = RunArgs::from_arg_matches(&matches).map_err(|error| Error::new(error.to_string()))?;
-    let mut context = Context::new(state.to_owned(), true, false);
-    context.here.capabilities = if root { CapSet(u64::MAX) } else { CapSet::default() };
-    (context.here.euid, context.here.uid, context.here.gid) =
-        if root { (0, 0, 0) } else { (1000, 1000, 1000) };
-    let settled = Settled::from(&args.with_line(&line), &context)?;
-    Ok(plan(&settled, &context))
-}
