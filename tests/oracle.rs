@@ -461,7 +461,7 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
         // What a descriptor is asked about itself is counted nowhere.
         if of_tree && line.name != "fcntl" {
             *made.entry(&line.name).or_default() += 1;
-        } else if !is_plumbing && !(image && is_store(line, subject, place)) {
+        } else if !(is_plumbing || image && is_store(line, subject, place)) {
             if wanted.contains_key(line.name.as_str()) && !image {
                 *made.entry(&line.name).or_default() += 1;
             } else {
