@@ -354,12 +354,15 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     fn entered(&mut self, id: &str, syscall: &Syscall) {
-        self.emit(|engine| Event::Entered {
-            step: id.to_owned(),
-            actor: engine.actor.to_owned(),
-            pid: engine.pid,
-            syscall: syscall.name().to_owned(),
-            text: syscall.to_string(),
+        self.emit(|engine| {
+            let lowered = syscall.lower();
+            Event::Entered {
+                step: id.to_owned(),
+                actor: engine.actor.to_owned(),
+                pid: engine.pid,
+                syscall: lowered.name.to_owned(),
+                text: lowered.to_string(),
+            }
         });
     }
 

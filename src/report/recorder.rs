@@ -46,7 +46,7 @@ impl Recorder {
     }
 
     fn write(&mut self, event: &Event) -> io::Result<()> {
-        serde_json::to_writer(&mut self.out, event)?;
+        self.out.write_all(event.line()?.as_bytes())?;
         self.out.write_all(b"\n")
     }
 
@@ -106,7 +106,7 @@ mod tests {
             recorder.observe(event);
         }
         let text = std::fs::read_to_string(path.path()).unwrap();
-        let back: Vec<Event> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let back: Vec<Event> = text.lines().map(|line| Event::from_line(line).unwrap()).collect();
         assert_eq!(back, events);
     }
 

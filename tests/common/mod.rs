@@ -502,7 +502,7 @@ impl Done {
     pub fn events(&self) -> Vec<Event> {
         self.recording
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .map(|line| Event::from_line(line).unwrap_or_else(|error| panic!("{error}: {line}")))
             .collect()
     }
 }
