@@ -413,7 +413,10 @@ fn a_signal_at_any_moment_ends_it_and_leaves_nothing() {
         furnish(&bed);
         let bed = bed.with_demo();
         let options = options(who);
-        let parents: Vec<_> = sites(&bed, &options).into_iter().filter(|site| site.process == 0).collect();
+        // The allocator's calls do not come at the same place in every run.
+        let stable =
+            |site: &Site| site.process == 0 && !["brk", "mmap", "munmap"].contains(&site.line.name.as_str());
+        let parents: Vec<_> = sites(&bed, &options).into_iter().filter(stable).collect();
         let chosen: Vec<_> = parents.into_iter().enumerate().filter(|(number, _)| number % 12 == 0).collect();
         in_parallel(who, chosen, furnish, |bed, (number, site)| {
             let (signal, code) = if number % 24 == 0 { ("TERM", 143) } else { ("INT", 130) };

@@ -195,7 +195,7 @@ fn not_isolated(room: &Room, group: Option<&Group>, context: &Context) -> Step {
         .why(
             "It limits nothing and hides no file. What was mounted on /sys/fs/cgroup before still shows the \
              host's whole tree; only a mount that is made in the namespace begins at its root. With the right to \
-             write there, a process can leave its group.",
+             write there a process can leave its group, unless the tree is v2 and mounted with nsdelegate.",
         )
         .chapter("16")
         .expect([room.shares_the_rest(CGROUP)]);

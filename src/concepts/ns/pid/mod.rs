@@ -173,10 +173,10 @@ fn own_proc() -> Vec<Step> {
     ]
 }
 
-/// Signals from inside do not reach PID 1; on the way, an orphan is made.
-fn signals() -> Vec<Step> {
+/// What process 2 does: signals from inside do not reach PID 1.
+fn attack() -> Vec<Step> {
     let kill = |signal| Syscall::Kill { pid: FIRST, signal };
-    let other = vec![
+    vec![
         Step::say("Ask PID 1 to end")
             .why(
                 "The call succeeds and nothing happens. From inside, only signals for which PID 1 has set up a \
@@ -195,31 +195,40 @@ fn signals() -> Vec<Step> {
             .call(kill(Signal::SIGKILL))
             .look_at([Probe::Process(FIRST)])
             .expect([Claim::Alive(FIRST)]),
-        Step::say("Start a process that will lose its parent")
-            .why("It is number 3. Its parent, this process, ends before it.")
-            .chapter("13")
-            .spawn(Spawn {
-                clone: clone(CloneFlags::empty()),
-                into: ORPHAN_SLOT,
-                actor: "orphan",
-                child: vec![
-                    Step::say("Sleep")
-                        .why("Whoever is meant to wait for this process will be gone when it ends.")
-                        .look_at([Probe::Process(ORPHAN)])
-                        .part(SLEEP),
-                ],
-                meanwhile: vec![
-                    Step::say("Hear it until it sleeps")
-                        .why("After this it reports nothing.")
-                        .wait(Wait::reports(ORPHAN_SLOT)),
-                    Step::say("See whose child it is")
-                        .why("A parent can collect its children. This one ends now and does not.")
-                        .chapter("13")
-                        .look_at([Probe::Process(ORPHAN)])
-                        .expect([Claim::ParentOf { pid: ORPHAN, parent: Value::Known(2) }]),
-                ],
-            }),
-    ];
+        bereave(),
+    ]
+}
+
+/// Process 2 starts process 3 and ends before it.
+fn bereave() -> Step {
+    Step::say("Start a process that will lose its parent")
+        .why("It is number 3. Its parent, this process, ends before it.")
+        .chapter("13")
+        .spawn(Spawn {
+            clone: clone(CloneFlags::empty()),
+            into: ORPHAN_SLOT,
+            actor: "orphan",
+            child: vec![
+                Step::say("Sleep")
+                    .why("Whoever is meant to wait for this process will be gone when it ends.")
+                    .look_at([Probe::Process(ORPHAN)])
+                    .part(SLEEP),
+            ],
+            meanwhile: vec![
+                Step::say("Hear it until it sleeps")
+                    .why("After this it reports nothing.")
+                    .wait(Wait::reports(ORPHAN_SLOT)),
+                Step::say("See whose child it is")
+                    .why("A parent can collect its children. This one ends now and does not.")
+                    .chapter("13")
+                    .look_at([Probe::Process(ORPHAN)])
+                    .expect([Claim::ParentOf { pid: ORPHAN, parent: Value::Known(2) }]),
+            ],
+        })
+}
+
+/// PID 1 is attacked, and an orphan is made.
+fn signals() -> Vec<Step> {
     vec![
         Step::say("Let SIGTERM through")
             .why(
@@ -235,7 +244,7 @@ fn signals() -> Vec<Step> {
                 clone: clone(CloneFlags::empty()),
                 into: OTHER,
                 actor: "other",
-                child: other,
+                child: attack(),
                 meanwhile: Vec::new(),
             }),
         Step::say("Watch, and wait until it has nothing more to tell")

@@ -147,7 +147,7 @@ fn map(story: &Story) -> Vec<Step> {
         Step::say("Tell the kernel who the child's root is")
             .why(
                 "The first number is the id inside, the second the id outside, the third how many follow. An \
-                 ordinary user may map only himself, and must give up setgroups first: a process that could \
+                 ordinary user may map only the own id, and must give up setgroups first: a process that could \
                  leave a group might pass where that group is kept out.",
             )
             .chapter("14")
