@@ -8,6 +8,7 @@
 //! A new concept adds its commands to [`COMMANDS`].
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap, and so may their helpers")]
+#![allow(clippy::case_sensitive_file_extension_comparisons, reason = "the names are cutaway's own")]
 
 mod common;
 
@@ -425,12 +426,11 @@ fn compare(process: &Process, told: &[Deed], place: &Place, faults: &mut Vec<Str
     if let Some(Deed::Call { text, result, errno }) = told.get(next + bulks) {
         let errno = errno.as_deref().unwrap_or_default();
         let name = text.split('(').next().unwrap_or_default();
-        let near: String = window
-            .iter()
-            .filter(|(line, _)| line.name == name)
-            .map(|(line, _)| format!("\n  strace  {}", line.whole()))
-            .collect();
-        faults.push(format!("told, but not made like this:\n  cutaway {text} = {result} {errno}{near}"));
+        let mut fault = format!("told, but not made like this:\n  cutaway {text} = {result} {errno}");
+        for (line, _) in window.iter().filter(|(line, _)| line.name == name) {
+            write!(fault, "\n  strace  {}", line.whole()).unwrap();
+        }
+        faults.push(fault);
     }
 }
 
@@ -440,7 +440,9 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
     let (mut image, mut removing, mut removed) = (false, false, Vec::new());
     for bulk in bulks {
         let Deed::Bulk { what, subject, calls } = bulk else { continue };
-        calls.iter().for_each(|(name, count)| *wanted.entry(name).or_default() += count);
+        for (name, count) in calls {
+            *wanted.entry(name).or_default() += count;
+        }
         image |= what.contains("image");
         removing |= what == "remove image";
         if what == "remove tree" {

@@ -189,6 +189,26 @@ fn the_terminal_is_put_back_however_it_ends() {
 }
 
 #[test]
+fn when_the_terminal_goes_away_so_does_the_container() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let bed = bed.with_demo();
+        let before = bed.listing();
+        for options in ["-it", "-i", "-it --init"] {
+            let Some(window) = Window::open(&bed, 80, 24) else { return };
+            let name = bed.name();
+            let workload = "/bin/sh -c 'echo up$((6 * 7)); sleep 1000'";
+            window.types(&format!("{} -q run {options} --name {name} -- {workload}", window.cutaway));
+            window.shows("up42");
+            drop(window);
+            let gone = || bed.remains(&name).is_empty();
+            common::until(gone, || format!("the end of run {options}: {:#?}", bed.remains(&name)));
+        }
+        before.is_still(&bed, "closed terminals");
+    }
+}
+
+#[test]
 fn the_telling_keeps_to_eighty_columns() {
     for who in BOTH {
         let Some(bed) = Bed::new(who) else { continue };

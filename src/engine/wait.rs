@@ -261,7 +261,9 @@ impl<K: Processes + 'static> Engine<K> {
         let mut send = signal;
         if ends {
             asked.0 += 1;
-            if asked.0 > 2 || (asked.0 > 1 && !handled) {
+            // Whose terminal has gone cannot ask again.
+            let is_last = asked.0 > 1 || signal == Signal::SIGHUP;
+            if asked.0 > 2 || (is_last && !handled) {
                 send = Signal::SIGKILL;
             }
         }
@@ -269,6 +271,9 @@ impl<K: Processes + 'static> Engine<K> {
             session.set_raw(false);
         }
         let text = match (send == signal, handled) {
+            (false, _) if asked.0 == 1 => {
+                "the terminal is gone and PID 1 has no handler for that: the workload gets SIGKILL"
+            }
             (false, _) => "asked again: the workload gets SIGKILL",
             (true, true) => "passed on to the workload",
             (true, false) => {
