@@ -58,7 +58,11 @@ fn sites(bed: &Bed, options: &[&str]) -> Vec<Site> {
     let done = run.traced(["-f", "-a1", "-s", "4096"]).done().exits(0);
     let lines = trace::parse(&done.trace);
     let processes = Process::all(&lines);
-    let born = processes[0].lines.iter().position(|(line, _)| line.name == "clone3").unwrap();
+    // The last time that the parent looks for signals before there is a child.
+    let parent = &processes[0].lines;
+    let clone = parent.iter().position(|(line, _)| line.name == "clone3").unwrap();
+    let looks = |(line, subject): &(Line, String)| line.name == "read" && subject == "<signals>";
+    let born = parent[..clone].iter().rposition(looks).unwrap();
     let mut found = Vec::new();
     for (index, process) in processes.iter().enumerate() {
         for (at, (line, subject)) in process.lines.iter().enumerate() {
