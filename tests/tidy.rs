@@ -61,8 +61,7 @@ fn dependencies_point_one_way() {
             .filter(|path| shown(path).starts_with(&format!("src/{module}")))
             .collect();
         assert!(!files.is_empty(), "src/{module} is gone: change the table in tests/tidy.rs");
-        // The rehearsal is a test: it plays the plans of every concept.
-        for path in files.into_iter().filter(|path| !shown(path).ends_with("rehearsal.rs")) {
+        for path in files {
             for used in imports(&code(&path)) {
                 let own = used == module.trim_end_matches(".rs") || used == "error";
                 if !own && !allowed.contains(&used.as_str()) {
@@ -158,10 +157,7 @@ fn names_of_system_calls_are_spelled_in_sys_only() {
     ];
     let mut faults = Vec::new();
     // The demo image takes programs, and one of them has the name of a call.
-    let free = |path: &Path| {
-        shown(path).starts_with("src/sys/")
-            || ["src/image/demo/host.rs", "src/engine/rehearsal.rs"].contains(&shown(path).as_str())
-    };
+    let free = |path: &Path| shown(path).starts_with("src/sys/") || shown(path) == "src/image/demo/host.rs";
     for path in sources("src").into_iter().filter(|path| !free(path)) {
         for name in TELLTALE.iter().filter(|name| code(&path).contains(**name)) {
             faults.push(format!("{} spells {name}: compare with the value in sys instead", shown(&path)));

@@ -58,7 +58,14 @@ fn command() -> clap::Command {
 fn parse(matches: &ArgMatches) -> Result<RunArgs> {
     let line: Vec<_> = std::env::args_os().collect();
     let args = RunArgs::from_arg_matches(matches).map(|args| args.with_line(&line));
-    args.map_err(|error| Error::new(error.to_string()))
+    let args = args.map_err(|error| Error::new(error.to_string()))?;
+    // The parser leaves words behind the options alone; an image's name begins with no dash.
+    match args.image().map(|image| image.to_string_lossy()) {
+        Some(word) if word.starts_with('-') => Err(Error::new(format!("the option {word} is not known"))
+            .rule("options stand in front of the image, and what begins with a dash is no image")
+            .remedy("`cutaway run --help` lists the options")),
+        _ => Ok(args),
+    }
 }
 
 /// First stage: the image is in the store, and its layers are unpacked.
