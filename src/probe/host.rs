@@ -30,23 +30,24 @@ pub struct Present {
     pub directory: bool,
 }
 
-/// What the OCI runtimes hide from a container.
-pub const MASKED: [&str; 12] = [
+/// What the OCI runtimes hide from a container: files and directories that tell about the host, or give power over it.
+pub const MASKED: [&str; 13] = [
     "/proc/acpi",
     "/proc/asound",
     "/proc/interrupts",
     "/proc/kcore",
     "/proc/keys",
     "/proc/latency_stats",
-    "/proc/timer_list",
-    "/proc/timer_stats",
     "/proc/sched_debug",
     "/proc/scsi",
-    "/sys/firmware",
+    "/proc/timer_list",
+    "/proc/timer_stats",
     "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/selinux",
 ];
 
-/// What they make read-only.
+/// What they leave visible but read-only: through these the whole host can be changed.
 pub const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /// The host, each fact read when it is first asked for.

@@ -28,7 +28,7 @@ const LINKS: [(&str, &str); 6] = [
 
 /// All of them, in the order in which they need each other.
 pub fn all(run: &Settled, groups: &Groups) -> Vec<Step> {
-    vec![proc(), dev(run), devices(run), dev_file_systems(run), sys(run), groups.show()]
+    vec![proc(), dev(), devices(run), dev_file_systems(run), sys(run), groups.show()]
 }
 
 fn proc() -> Step {
@@ -42,10 +42,9 @@ fn proc() -> Step {
         .expect([Claim::PidIs(1), Claim::Mounted { at: "/proc".into(), fstype: "proc".into() }])
 }
 
-fn dev(run: &Settled) -> Step {
+fn dev() -> Step {
     let folders = ["/dev/pts", "/dev/shm", "/dev/mqueue"].map(|path| calls::mkdir(path, 0o755));
     let links = LINKS.map(|(target, path)| calls::symlink(target, path));
-    let _ = run;
     Step::say("Make an empty /dev")
         .why("A fresh tmpfs hides whatever the image has in /dev. Only what is made here is in it.")
         .chapter("28")

@@ -2,72 +2,50 @@
 //!
 //! The lists are those of the OCI runtime tools: what `runc spec` writes, and what Docker and podman add.
 
-use std::path::Path;
-
 use crate::plan::{Call, Claim, Probe, Step, calls};
+use crate::probe::Host;
+use crate::probe::host::Present;
 use crate::sys::flags::MsFlags;
 
 use super::settle::Settled;
 use calls::mount;
 
-/// Hidden: files and directories that tell about the host, or give power over it.
-const MASKED: [&str; 13] = [
-    "/proc/acpi",
-    "/proc/asound",
-    "/proc/interrupts",
-    "/proc/kcore",
-    "/proc/keys",
-    "/proc/latency_stats",
-    "/proc/sched_debug",
-    "/proc/scsi",
-    "/proc/timer_list",
-    "/proc/timer_stats",
-    "/sys/devices/virtual/powercap",
-    "/sys/firmware",
-    "/sys/fs/selinux",
-];
-
-/// Visible, but not to be written to: through these the whole host can be changed.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-
 /// Masks the one list and write-protects the other.
 ///
 /// Whether a path exists is a property of the kernel, so that of the host's /proc is looked at while planning.
-pub fn hide(run: &Settled) -> Vec<Step> {
-    vec![mask(run), protect()]
+pub fn hide(host: &Host) -> Vec<Step> {
+    vec![mask(host), protect(host)]
 }
 
-fn mask(run: &Settled) -> Step {
-    let present = MASKED.iter().copied().filter(|path| Path::new(path).exists());
-    let hide = |path: &str| {
-        if Path::new(path).is_dir() {
-            mount::tmpfs(path, MsFlags::MS_RDONLY, "")
+fn mask(host: &Host) -> Step {
+    let hide = |present: &Present| {
+        if present.directory {
+            mount::tmpfs(present.path, MsFlags::MS_RDONLY, "")
         } else {
-            mount::bind("/dev/null", path, MsFlags::empty())
+            mount::bind("/dev/null", present.path, MsFlags::empty())
         }
     };
-    let _ = run;
     Step::say("Hide what tells too much about the host")
         .why(
             "A pid namespace does not change these files: they show the host's kernel. A file is covered with \
              /dev/null, a directory with an empty read-only tmpfs.",
         )
         .chapter("28")
-        .calls(present.map(hide))
+        .calls(host.masked().iter().map(hide))
 }
 
-fn protect() -> Step {
-    let present = READ_ONLY.iter().copied().filter(|path| Path::new(path).exists());
+fn protect(host: &Host) -> Step {
     let flags = mount::HARMLESS | MsFlags::MS_RDONLY;
-    let bind =
-        |path: &'static str| [mount::bind(path, path, MsFlags::MS_REC), mount::remount_bind(path, flags)];
+    let bind = |Present { path, .. }: &Present| {
+        [mount::bind(*path, *path, MsFlags::MS_REC), mount::remount_bind(*path, flags)]
+    };
     Step::say("Write-protect what would change the host")
         .why(
             "Most of /proc/sys is not part of any namespace. Each path is bound to itself, which makes it a \
              mount of its own, and that mount is made read-only.",
         )
         .chapter("28")
-        .calls(present.flat_map(bind))
+        .calls(host.read_only().iter().flat_map(bind))
         .expect([Claim::ReadOnly("/proc/sys".into())])
 }
 

@@ -98,7 +98,7 @@ impl Groups {
     }
 
     /// The steps that make the groups.
-    pub fn make(&self, _run: &Settled) -> Vec<Step> {
+    pub fn make(&self) -> Vec<Step> {
         let mut steps: Vec<Step> = self.v1.iter().map(|(wanted, path)| make_v1(wanted, path)).collect();
         if let Some((path, enable, all)) = &self.v2 {
             steps.extend(enable_for_children(path, enable));

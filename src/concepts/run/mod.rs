@@ -28,6 +28,7 @@ use clap::{ArgMatches, Args, FromArgMatches};
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::plan::{Plan, Step, Wait};
+use crate::probe::Host;
 use crate::sys::{Slot, Syscall, Text};
 
 pub use args::{Network, RunArgs};
@@ -90,14 +91,14 @@ fn plan(run: &Settled, context: &Context) -> Plan {
     plan.needs = if run.rootless { Vec::new() } else { vec!["CAP_SYS_ADMIN"] };
     plan.steps.extend(place::shared(run));
     plan.steps.push(place::own(run));
-    plan.steps.extend(groups.make(run));
-    plan.steps.push(birth::child(run, &groups, in_child(run, &groups)));
+    plan.steps.extend(groups.make());
+    plan.steps.push(birth::child(run, &groups, in_child(run, &groups, &context.here)));
     plan.steps.push(wait(run));
     plan
 }
 
 /// What the child does before it becomes the workload.
-fn in_child(run: &Settled, groups: &limits::Groups) -> Vec<Step> {
+fn in_child(run: &Settled, groups: &limits::Groups, host: &Host) -> Vec<Step> {
     let mut steps = birth::die_with_parent(run);
     steps.extend(groups.join());
     steps.push(root::private());
@@ -110,7 +111,7 @@ fn in_child(run: &Settled, groups: &limits::Groups) -> Vec<Step> {
     steps.push(root::leave_host());
     steps.extend(network::up(run));
     steps.push(birth::hostname(run));
-    steps.extend(harden::hide(run));
+    steps.extend(harden::hide(host));
     steps.extend(root::read_only(run));
     steps.extend(terminal::inside(run));
     if run.init {
