@@ -21,7 +21,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         let text = fs::read_to_string(Path::new(CHAPTERS).join(file))?;
         let target = out.join(file);
         fs::write(&target, with_listings(&text)?)?;
-        writeln!(list, "    Chapter {{ file: {file:?}, text: include_str!({:?}) }},", target.display().to_string())?;
+        writeln!(
+            list,
+            "    Chapter {{ file: {file:?}, text: include_str!({:?}) }},",
+            target.display().to_string()
+        )?;
     }
     list.push_str("]\n");
     fs::write(out.join("chapters.rs"), list)?;
@@ -32,7 +36,11 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn linked(line: &str) -> Option<&str> {
     let (_, rest) = line.split_once("](")?;
     let (file, _) = rest.split_once(')')?;
-    file.ends_with(".md").then_some(file)
+    ends(file, "md").then_some(file)
+}
+
+fn ends(file: &str, end: &str) -> bool {
+    Path::new(file).extension().is_some_and(|has| has == end)
 }
 
 /// The text with its listings in their places.
@@ -41,7 +49,7 @@ fn with_listings(text: &str) -> Result<String, Box<dyn Error>> {
     for line in text.split_inclusive('\n') {
         let named = line.trim().strip_prefix("{{#include ").and_then(|rest| rest.strip_suffix("}}"));
         match named {
-            Some(drawing) if drawing.ends_with(".svg") => {}
+            Some(drawing) if ends(drawing, "svg") => {}
             Some(source) => whole.push_str(&listing(source)?),
             None => whole.push_str(line),
         }
@@ -57,7 +65,8 @@ fn listing(source: &str) -> Result<String, Box<dyn Error>> {
     let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     let (begin, end) = (format!("ANCHOR: {anchor}"), format!("ANCHOR_END: {anchor}"));
     let from = text.lines().skip_while(|line| !line.trim_end().ends_with(&begin)).skip(1);
-    let lines = from.take_while(|line| !line.trim_end().ends_with(&end)).filter(|line| !line.contains("// ANCHOR"));
+    let lines =
+        from.take_while(|line| !line.trim_end().ends_with(&end)).filter(|line| !line.contains("// ANCHOR"));
     let found = lines.fold(String::new(), |all, line| all + line + "\n");
     if found.is_empty() { Err(format!("no anchor {anchor} in {}", path.display()).into()) } else { Ok(found) }
 }

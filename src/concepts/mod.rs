@@ -122,4 +122,5 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT, book::CONCEPT];
+pub const ALL: &[Concept] =
+    &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT, book::CONCEPT];

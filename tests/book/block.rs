@@ -63,7 +63,8 @@ pub fn parse(text: &str) -> Result<Vec<Block>, String> {
     let mut at = 0;
     while at < lines.len() {
         let line = lines[at];
-        let (info, end, hidden) = if let Some(info) = line.strip_prefix(FENCE).filter(|info| !info.is_empty()) {
+        let (info, end, hidden) = if let Some(info) = line.strip_prefix(FENCE).filter(|info| !info.is_empty())
+        {
             (info, FENCE, false)
         } else if let Some(info) = line.strip_prefix(SETUP) {
             (info, "-->", true)
@@ -84,7 +85,10 @@ pub fn parse(text: &str) -> Result<Vec<Block>, String> {
             let commands = commands(body).map_err(|fault| format!("line {}: {fault}", at + 1))?;
             blocks.push(Block { line: at + 1, words, hidden, commands, content: content.clone() });
         } else if body.iter().any(|line| line.starts_with("$ ")) {
-            return Err(format!("line {}: a transcript is a block of ```console,root or ```console,user", at + 1));
+            return Err(format!(
+                "line {}: a transcript is a block of ```console,root or ```console,user",
+                at + 1
+            ));
         }
         at = content.end + 1;
     }
@@ -104,7 +108,10 @@ fn commands(lines: &[&str]) -> Result<Vec<Command>, String> {
             last.exit = code;
         } else if last.exit != 0 {
             return Err(format!("nothing but a command stands after an exit code: {line}"));
-        } else if line.starts_with("> ") && last.output.is_empty() && last.typed.last().unwrap().ends_with('\\') {
+        } else if line.starts_with("> ")
+            && last.output.is_empty()
+            && last.typed.last().unwrap().ends_with('\\')
+        {
             last.typed.push((*line).to_owned());
         } else {
             last.output.push((*line).to_owned());

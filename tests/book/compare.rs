@@ -51,7 +51,11 @@ pub fn promoted(book: &[String], printed: &[String]) -> Vec<String> {
             pairs.iter().filter(|(old, _)| part.contains(old)).map(|(_, new)| *new).collect();
         let from = if number == 0 { 0 } else { inside.first().copied().unwrap_or(printed.len()) };
         let to = if last { printed.len() } else { inside.last().map_or(from, |at| at + 1) };
-        let (from, to) = if part.is_empty() { (if last { printed.len() } else { 0 }, if last { printed.len() } else { 0 }) } else { (from, to) };
+        let (from, to) = if part.is_empty() {
+            (if last { printed.len() } else { 0 }, if last { printed.len() } else { 0 })
+        } else {
+            (from, to)
+        };
         if number > 0 && from > at && out.last().is_none_or(|line| line != LINES) {
             out.push(LINES.to_owned());
         }
@@ -63,7 +67,9 @@ pub fn promoted(book: &[String], printed: &[String]) -> Vec<String> {
 
 /// What was printed, in the book's own lines where they still fit.
 fn kept(book: &[String], printed: &[String], from: usize, to: usize) -> Vec<String> {
-    let fresh = |line: &String| book.iter().find(|old| !old.trim().is_empty() && fits(old, line)).unwrap_or(line).clone();
+    let fresh = |line: &String| {
+        book.iter().find(|old| !old.trim().is_empty() && fits(old, line)).unwrap_or(line).clone()
+    };
     printed.get(from..to).unwrap_or_default().iter().map(fresh).collect()
 }
 
@@ -81,7 +87,9 @@ fn ranges(book: &[String]) -> Vec<std::ops::Range<usize>> {
 
 /// The longest sequence of lines that both have, as pairs of their numbers. Empty lines say nothing.
 fn common(book: &[String], printed: &[String]) -> Vec<(usize, usize)> {
-    let same = |old: usize, new: usize| !book[old].trim().is_empty() && book[old] != LINES && fits(&book[old], &printed[new]);
+    let same = |old: usize, new: usize| {
+        !book[old].trim().is_empty() && book[old] != LINES && fits(&book[old], &printed[new])
+    };
     let mut best = vec![vec![0_u32; printed.len() + 1]; book.len() + 1];
     for old in (0..book.len()).rev() {
         for new in (0..printed.len()).rev() {

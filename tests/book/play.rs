@@ -60,7 +60,10 @@ impl Stage {
             }
             program => {
                 let program = program.strip_prefix("needs=");
-                need(program.unwrap_or_else(|| panic!("{place}: {words:?} is no need that tests/book.rs knows")))
+                need(
+                    program
+                        .unwrap_or_else(|| panic!("{place}: {words:?} is no need that tests/book.rs knows")),
+                )
             }
         })
     }
@@ -71,7 +74,8 @@ impl Stage {
             return true;
         }
         let Some(bed) = Bed::new(who) else { return false };
-        let state = if who == Who::Root { format!(" --state {}/st", self.dir.display()) } else { String::new() };
+        let state =
+            if who == Who::Root { format!(" --state {}/st", self.dir.display()) } else { String::new() };
         let script = format!("#!/bin/sh\nexec {}{state} \"$@\"\n", bed.program().display());
         bed.folder("bin");
         bed.file("bin/cutaway", script, 0o755);
@@ -91,7 +95,10 @@ impl Stage {
     pub fn play(&self, words: &[String], shell: &str, seen: &mut Seen) -> Played {
         let bed = self.bed(words);
         let (mut reader, writer) = std::io::pipe().unwrap();
-        let path = format!("{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", bed.path("bin").display());
+        let path = format!(
+            "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            bed.path("bin").display()
+        );
         let mut command = Command::new("timeout");
         command.args(["--kill-after=5", "60", "sh", "-c", shell]).env_clear().env("PATH", path);
         command.env("HOME", &self.dir).env("LC_ALL", "C.UTF-8").current_dir(&self.dir);
@@ -118,7 +125,8 @@ impl Stage {
             (about.release().to_string_lossy().into_owned(), "6.12.0".to_owned()),
             (about.nodename().to_string_lossy().into_owned(), "laptop".to_owned()),
         ];
-        let ids = bed.ids().map_or_else(|| (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw()), |ids| ids);
+        let own = || (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+        let ids = bed.ids().unwrap_or_else(own);
         if bed.who == Who::User {
             let name = nix::unistd::User::from_uid(ids.0.into()).ok().flatten().map(|user| user.name);
             words.push((name.unwrap_or_default(), "student".to_owned()));
@@ -190,4 +198,3 @@ fn digests(store: &Path) -> Vec<String> {
     }
     all
 }
-

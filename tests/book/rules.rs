@@ -61,7 +61,19 @@ const FIRST: [(&str, &str); 8] = [
 
 /// The words in front of a number that make it a pid, also where the number is short.
 const BEFORE_PID: [&str; 13] = [
-    "=", "process", "pid", "PID", "pids", "parent", "of", "/proc/", "self", "P_PID,", "kill(", "cutaway-ns-", "child",
+    "=",
+    "process",
+    "pid",
+    "PID",
+    "pids",
+    "parent",
+    "of",
+    "/proc/",
+    "self",
+    "P_PID,",
+    "kill(",
+    "cutaway-ns-",
+    "child",
 ];
 
 impl Seen {
@@ -105,7 +117,6 @@ impl Seen {
     }
 
     fn word(&mut self, word: &str, before: &str, after: &str, run: &Run) -> Option<String> {
-
         let digits = word.bytes().all(|byte| byte.is_ascii_digit());
         if digits && before.ends_with(":[") && after.starts_with(']') {
             return Some(self.inode(word, before));
@@ -186,8 +197,9 @@ fn is_pid(word: &str, before: &str, after: &str, run: &Run) -> bool {
     let (from, to) = run.pids;
     let born = if from <= to { from < number && number <= to } else { number > from || number <= to };
     let named = BEFORE_PID.iter().any(|name| before.trim_end().ends_with(name));
-    let alone = !before.ends_with(['.', ':', '[']) && !after.starts_with(['.', ':']) || before.ends_with("/proc/");
-    born && alone && (named || word.len() >= 5)
+    let alone =
+        !before.ends_with(['.', ':', '[']) && !after.starts_with(['.', ':']) || before.ends_with("/proc/");
+    born && (named || alone && word.len() >= 5)
 }
 
 /// The text as it is compared: what is ignored left out.
@@ -237,6 +249,7 @@ fn without_times(line: &str) -> String {
 
 /// `07:31`, `07:31:02`, `2026-01-31`
 fn is_clock(word: &str) -> bool {
-    let shape: String = word.chars().map(|letter| if letter.is_ascii_digit() { '9' } else { letter }).collect();
+    let shape: String =
+        word.chars().map(|letter| if letter.is_ascii_digit() { '9' } else { letter }).collect();
     ["99:99", "99:99:99", "9999-99-99"].contains(&shape.as_str())
 }

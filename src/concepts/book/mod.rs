@@ -60,9 +60,9 @@ fn book(matches: &ArgMatches, context: &Context) -> Result<Stage> {
 pub fn find(typed: &str) -> Result<&'static Chapter> {
     let wanted = typed.to_ascii_lowercase();
     let number = wanted.parse::<u8>().ok();
-    let exact = CHAPTERS.iter().find(|chapter| {
-        chapter.name() == wanted || number.is_some() && chapter.number() == number
-    });
+    let exact = CHAPTERS
+        .iter()
+        .find(|chapter| chapter.name() == wanted || number.is_some() && chapter.number() == number);
     if let Some(chapter) = exact {
         return Ok(chapter);
     }
@@ -100,7 +100,8 @@ fn contents(style: &Style) -> String {
 }
 
 fn contents_json() -> String {
-    CHAPTERS.iter().map(|chapter| format!("{}\n", chapter.record())).collect()
+    let lines: Vec<_> = CHAPTERS.iter().map(|chapter| chapter.record().to_string()).collect();
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

@@ -82,7 +82,9 @@ impl Inline {
                 line.push(' ');
                 *used += 1;
             }
-            word.iter().for_each(|(paint, text)| line.push_str(&style.paint(*paint, text)));
+            for (paint, text) in &word {
+                line.push_str(&style.paint(*paint, text));
+            }
             *used += size;
         }
         lines

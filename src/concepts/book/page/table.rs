@@ -94,7 +94,15 @@ mod tests {
             table.end_row();
         }
         let lines = table.lines(26, &Style::plain());
-        assert_eq!(lines, ["errno   what it means", "-----  -------------------", "EPERM  the process lacks", "       the privilege"]
-            .map(|line| line.replace("errno   ", "errno  ")));
+        assert_eq!(
+            lines,
+            [
+                "errno   what it means",
+                "-----  -------------------",
+                "EPERM  the process lacks",
+                "       the privilege"
+            ]
+            .map(|line| line.replace("errno   ", "errno  "))
+        );
     }
 }
