@@ -10,6 +10,7 @@ use pulldown_cmark::{CodeBlockKind, Event, HeadingLevel, Options, Parser, Tag, T
 
 use super::Chapter;
 use crate::report::style::{Glyph, Paint, Style};
+use crate::report::wrap;
 use inline::Inline;
 use table::Table;
 
@@ -150,21 +151,21 @@ impl Page {
         self.heading = None;
         let text = self.inline.take().plain();
         let text = self.style.text(&text).into_owned();
-        if !self.out.is_empty() {
-            self.blank();
+        self.blank();
+        let lines = wrap::prose(&text, self.style.width.saturating_sub(2 * MARGIN));
+        for line in &lines {
+            let line = self.style.paint(Paint::Bold, line);
+            self.line(&line, MARGIN);
         }
-        let line = self.style.paint(Paint::Bold, &text);
-        self.line(&line, MARGIN);
         let sign = match level {
-            HeadingLevel::H1 => '=',
-            HeadingLevel::H2 => '-',
-            _ => {
-                self.blank();
-                return;
-            }
+            HeadingLevel::H1 => "=",
+            HeadingLevel::H2 => "-",
+            _ => "",
         };
-        let rule: String = std::iter::repeat_n(sign, text.chars().count()).collect();
-        self.line(&rule, MARGIN);
+        let width = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+        if !sign.is_empty() {
+            self.line(&sign.repeat(width), MARGIN);
+        }
         self.blank();
     }
 
@@ -243,10 +244,12 @@ impl Page {
         let longest = code.lines().map(|line| line.chars().count()).max().unwrap_or(0);
         let indent = (self.indent - MARGIN + CODE).min(self.style.width.saturating_sub(longest));
         for line in code.lines() {
-            let shown = self.style.text(line).into_owned();
             let paint = if line.starts_with("$ ") { Paint::Bold } else { Paint::Plain };
-            let shown = self.style.paint(paint, &shown);
-            self.line(&shown, indent);
+            let line = self.style.text(line).into_owned();
+            for part in broken(&line, self.style.width.saturating_sub(indent)) {
+                let part = self.style.paint(paint, &part);
+                self.line(&part, indent);
+            }
         }
         self.blank();
     }
@@ -306,6 +309,21 @@ impl Page {
             self.out.push('\n');
         }
     }
+}
+
+/// A line of code that is wider than the screen, broken between words; what follows is indented further.
+fn broken(line: &str, width: usize) -> Vec<String> {
+    if line.chars().count() <= width {
+        return vec![line.to_owned()];
+    }
+    let indent = line.len() - line.trim_start().len();
+    let first = wrap::prose(line, width.saturating_sub(indent));
+    let first = first.first().cloned().unwrap_or_default();
+    let rest = line.trim_start().get(first.len()..).unwrap_or_default();
+    let deeper = " ".repeat(indent + 4);
+    let rest =
+        wrap::prose(rest, width.saturating_sub(indent + 4)).into_iter().map(|part| deeper.clone() + &part);
+    std::iter::once(format!("{}{first}", " ".repeat(indent))).chain(rest).collect()
 }
 
 #[cfg(test)]
