@@ -6,6 +6,7 @@
 pub mod cleanup;
 mod common;
 pub mod image;
+pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
@@ -121,4 +122,5 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] =
+    &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, lab::CONCEPT, cleanup::CONCEPT];
