@@ -1,5 +1,5 @@
 #!/bin/sh
-# Two shells that share the host's UTS namespace. `sleep` keeps them there.
+# Two shells in the host's UTS namespace. `sleep` keeps them there.
 sh -c 'sleep 1000' &
 sh -c 'sleep 1000' &
 

@@ -263,29 +263,23 @@ fn processes(
     remember: Option<&str>,
 ) -> Seen {
     let (found, nearest) = bench.matching(with);
-    let count = match distinct {
-        None => found.len(),
+    if found.is_empty() && least > 0 {
+        return Err(nearest);
+    }
+    let (count, counted) = match distinct {
+        None => (found.len(), String::new()),
         Some(kind) => {
-            let all: BTreeSet<_> =
-                found.iter().filter_map(|one| inside::namespace(one.pid, kind.name())).collect();
-            all.len()
+            let numbers = found.iter().filter_map(|one| inside::namespace(one.pid, kind.name()));
+            let count = numbers.collect::<BTreeSet<_>>().len();
+            (count, format!("{count} {} namespace{}: ", kind.name(), if count == 1 { "" } else { "s" }))
         }
     };
-    let what = match distinct {
-        Some(kind) => format!("{count} such {} namespace{}", kind.name(), if count == 1 { "" } else { "s" }),
-        None if found.is_empty() => String::new(),
-        None => names(&found),
-    };
+    let text = format!("{counted}{}", names(&found));
     if count < least {
-        let but = if found.is_empty() || distinct.is_some() && count > 0 { "" } else { "only " };
-        let seen = if found.is_empty() { nearest } else { format!("{but}{what}: {}", names(&found)) };
-        return Err(if distinct.is_none() && !found.is_empty() { format!("only {what}") } else { seen });
+        return Err(format!("only {text}"));
     }
     if most.is_some_and(|most| count > most) {
-        return Err(match distinct {
-            Some(_) => format!("{what}: {}", names(&found)),
-            None => what,
-        });
+        return Err(text);
     }
     if let Some(noted) = remember {
         let all: Vec<_> = found.iter().map(|one| json!([one.pid, one.started])).collect();

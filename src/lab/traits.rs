@@ -347,7 +347,8 @@ fn privileges_of(pid: i32) -> Result<privileges::Privileges, String> {
 fn effective(pid: i32, names: &[String]) -> Result<(), String> {
     let mut seen = privileges::names(privileges_of(pid)?.effective);
     let mut wanted = names.to_vec();
-    (seen.sort(), wanted.sort());
+    seen.sort();
+    wanted.sort();
     if seen == wanted {
         return Ok(());
     }

@@ -67,7 +67,9 @@ impl Progress {
     /// Writes the note.
     pub fn save(&self, state: &Path) -> Result<()> {
         let (path, new) = (file(state), folder(state).join("progress.new"));
-        make_private(&folder(state))?;
+        if !folder(state).is_dir() {
+            make_private(&folder(state))?;
+        }
         let text = serde_json::to_string_pretty(self)
             .map_err(|cause| Error::new(format!("could not encode the progress: {cause}")))?;
         let written = std::fs::File::create(&new)

@@ -23,12 +23,12 @@ pub fn plan(lab: &Lab, context: &Context) -> Result<Stage> {
 
 /// What would be looked at.
 fn expectations(lab: &Lab) -> String {
-    let mut text = format!("lab {}: {}\n", lab.number(), lab.sheet.title);
+    let mut lines = vec![format!("lab {}: {}", lab.number(), lab.sheet.title)];
     for (at, part) in lab.sheet.stages.iter().enumerate() {
-        text.push_str(&format!("stage {}: {}\n", at + 1, part.goal));
-        part.checks.iter().for_each(|check| text.push_str(&format!("  - {}\n", check.expect)));
+        lines.push(format!("stage {}: {}", at + 1, part.goal));
+        lines.extend(part.checks.iter().map(|check| format!("  - {}", check.expect)));
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 /// What came of one check.
@@ -70,13 +70,10 @@ fn note(
     done: bool,
     noted: std::collections::BTreeMap<String, serde_json::Value>,
 ) {
-    match missing {
-        Some(one) => record.last = Some(one.check.hint.clone()),
-        None => {
-            record.last = None;
-            record.stages = at + 1;
-            record.facts.extend(noted);
-        }
+    record.last = missing.map(|one| one.check.hint.clone());
+    if missing.is_none() {
+        record.stages = at + 1;
+        record.facts.extend(noted);
     }
     record.passed |= done;
 }
@@ -134,17 +131,14 @@ fn tell(mut page: Page<'_>, lab: &Lab, at: usize, found: &[Found<'_>], style: &S
 /// The good end: all of it, or on to the next stage.
 fn reached(page: &mut Page<'_>, lab: &Lab, at: usize) {
     let (number, stages) = (lab.number(), lab.sheet.stages.len());
-    match lab.sheet.stages.get(at + 1) {
-        Some(next) => {
-            page.verdict(true, &format!("stage {} of {stages} is done", at + 1));
-            page.line("");
-            page.prose(&format!("Now: {}", next.goal));
-        }
-        None => {
-            page.verdict(true, &format!("lab {number} is done"));
-            page.next(&[format!("cutaway lab reset {number}")]);
-        }
+    if let Some(next) = lab.sheet.stages.get(at + 1) {
+        page.verdict(true, &format!("stage {} of {stages} is done", at + 1));
+        page.line("");
+        page.prose(&format!("Now: {}", next.goal));
+        return;
     }
+    page.verdict(true, &format!("lab {number} is done"));
+    page.next(&[format!("cutaway lab reset {number}")]);
 }
 
 /// The other end: not yet.

@@ -77,12 +77,10 @@ pub fn status(context: &Context) -> Result<Stage> {
         return Ok(Stage::Report(format!("{line}\n")));
     }
     let list = |numbers: &[&str]| if numbers.is_empty() { "none".to_owned() } else { numbers.join(" ") };
-    let mut line = format!("labs done: {} of {} ({})", done.len(), labs.len(), list(&done));
-    if !begun.is_empty() {
-        let one = |lab: &&Lab| format!("{} {}", lab.number(), state_of(lab, &progress, context));
-        line.push_str(&format!("; {}", begun.iter().map(one).collect::<Vec<_>>().join(", ")));
-    }
-    Ok(Stage::Report(line + "\n"))
+    let one = |lab: &&Lab| format!("; {} {}", lab.number(), state_of(lab, &progress, context));
+    let rest: String = begun.iter().map(one).collect();
+    let line = format!("labs done: {} of {} ({}){rest}\n", done.len(), labs.len(), list(&done));
+    Ok(Stage::Report(line))
 }
 
 /// The next hint, behind the one that the last check called for.
@@ -122,9 +120,9 @@ fn one_line(text: &str) -> String {
 }
 
 /// One way to do it.
-pub fn solution(lab: &Lab, context: &Context) -> Result<Stage> {
+pub fn solution(lab: &Lab, context: &Context) -> Stage {
     let (style, lab) = (context.style, lab.clone());
-    Ok(Stage::Stream(Box::new(move |out| {
+    Stage::Stream(Box::new(move |out| {
         let mut page = Page::new(out, style);
         page.title(&format!("lab {}: one way to do it, in the lab's directory", lab.number()), "");
         page.line("");
@@ -132,5 +130,5 @@ pub fn solution(lab: &Lab, context: &Context) -> Result<Stage> {
             page.line(&format!("    {}", style.text(line)));
         }
         page.finish()
-    })))
+    }))
 }

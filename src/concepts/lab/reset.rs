@@ -113,10 +113,10 @@ fn forget(place: &Path) -> Step {
 }
 
 /// Whether anything is left.
-pub fn prove(context: &Context) -> Result<Stage> {
-    let Some(made) = context.passed_on::<Made>() else { return Ok(Stage::Nothing) };
+pub fn prove(context: &Context) -> Stage {
+    let Some(made) = context.passed_on::<Made>() else { return Stage::Nothing };
     let (state, style, as_json) = (context.state.clone(), context.style, context.json);
-    Ok(Stage::Stream(Box::new(move |out| {
+    Stage::Stream(Box::new(move |out| {
         let mut progress = Progress::load(&state)?;
         progress.note(made.number, |record| {
             (record.stages, record.hints, record.last) = (0, 0, None);
@@ -141,7 +141,7 @@ pub fn prove(context: &Context) -> Result<Stage> {
             page.checked("groups", "they are gone");
         }
         page.finish()
-    })))
+    }))
 }
 
 /// What is left, each in a few words. Who leads a terminal may still stand in the directory that is gone.
