@@ -42,6 +42,8 @@ fn as_an_ordinary_user_every_lab_fails_unsolved_passes_solved_and_leaves_nothing
 fn prove_all(who: Who, user: User) {
     for lab in labs().iter().filter(|lab| lab.sheet.users.contains(&user)) {
         let Some(bed) = Bed::new(who) else { return };
+        // What the first container makes stays, and is not the lab's.
+        let bed = if lab.source.solution.contains(" run ") { bed.with_demo() } else { bed };
         Student { bed, lab }.prove();
     }
 }

@@ -53,7 +53,17 @@ macro_rules! lab {
 }
 
 /// Every lab, by its number: one line for each folder of `labs/`.
-pub const ALL: &[Source] = &[lab!("10-rename")];
+pub const ALL: &[Source] = &[
+    lab!("02-zombie"),
+    lab!("10-rename"),
+    lab!("11-channel", "word"),
+    lab!("12-two-lines"),
+    lab!("13-init", "workload"),
+    lab!("14-owners"),
+    lab!("15-a-day"),
+    lab!("16-real-path"),
+    lab!("34-nothing-left"),
+];
 
 /// A lab, read.
 #[derive(Debug, Clone)]

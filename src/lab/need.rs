@@ -21,6 +21,8 @@ pub enum Need {
     CgroupV2,
     /// A place where a group with this controller can be made, in either version.
     Controller(String),
+    /// The right to mount a new proc: without privilege, only where no part of the present one is covered.
+    NewProc,
     /// Ids beside one's own that may be mapped.
     SubordinateIds,
     /// overlayfs.
@@ -40,6 +42,7 @@ impl Need {
             Self::Namespace(kind) => format!("{} namespaces", kind.name()),
             Self::CgroupV2 => "cgroup v2".to_owned(),
             Self::Controller(name) => format!("a group with the controller {name}"),
+            Self::NewProc => "a new proc".to_owned(),
             Self::SubordinateIds => "subordinate ids".to_owned(),
             Self::Overlay => "overlayfs".to_owned(),
             Self::Program(name) => format!("the program {name}"),
@@ -61,6 +64,7 @@ impl Need {
                 Place::Nowhere(why) => Err(why),
                 _ => Ok(()),
             },
+            Self::NewProc => new_proc(host),
             Self::SubordinateIds => subordinate_ids(host),
             Self::Overlay => or(host.has_overlay(), "/proc/filesystems does not list overlay"),
             Self::Program(name) => or(find(name), &format!("{name} is in no directory of PATH")),
@@ -68,6 +72,19 @@ impl Need {
                 or(at_least(host, release), &format!("this is Linux {}.{}", host.kernel.0, host.kernel.1))
             }
         }
+    }
+}
+
+/// The kernel gives a user namespace a new proc only where it sees all of one already: what is mounted over a part
+/// would be uncovered by it. An empty directory that is mounted on covers nothing.
+fn new_proc(host: &Host) -> Result<(), String> {
+    let empty = Path::new("/proc/sys/fs/binfmt_misc");
+    let covers = |at: &Path| at.starts_with("/proc") && at != Path::new("/proc") && !at.starts_with(empty);
+    match host.mounts().iter().find(|mount| covers(&mount.at)) {
+        Some(mount) if !host.is_privileged() => {
+            Err(format!("{} is covered by a mount: this is a container", mount.at.display()))
+        }
+        _ => Ok(()),
     }
 }
 
