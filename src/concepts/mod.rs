@@ -7,6 +7,7 @@ pub mod book;
 pub mod cleanup;
 mod common;
 pub mod image;
+pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
@@ -122,5 +123,12 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] =
-    &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT, book::CONCEPT];
+pub const ALL: &[Concept] = &[
+    layers::CONCEPT,
+    image::CONCEPT,
+    ns::CONCEPT,
+    run::CONCEPT,
+    lab::CONCEPT,
+    cleanup::CONCEPT,
+    book::CONCEPT,
+];
