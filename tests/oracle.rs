@@ -70,6 +70,10 @@ const COMMANDS: &[Case] = &[
     both("ns pid", 0),
     both("ns pid -- /bin/sh -c 'exit 7'", 7),
     both("ns user -- /bin/true", 0),
+    both("ns net", 0),
+    both("ns net -- /bin/sh -c 'exit 7'", 7),
+    both("ns uts --with mnt,pid,ipc,net,time,cgroup -- /bin/true", 0),
+    both("ns ipc --with user,uts -- /bin/true", 0),
     both("ns time", 0),
     both("ns cgroup -- /bin/true", 0),
     both("ns uts -- /nowhere", 127),
@@ -287,13 +291,15 @@ const PLUMBING: &[Plumbing] = &[
         },
     },
     Plumbing {
-        file: "src/probe/links.rs",
+        file: "src/probe/links.rs, src/sys/netlink/dump.rs",
         why: "the list of interfaces is a dump that is asked for on a netlink socket",
         is: |line, subject, _| {
-            let dumps = ["NLM_F_DUMP", "NLM_F_REQUEST|0x300"].iter().any(|flags| line.text.contains(flags));
+            // Outside of its own network namespace strace does not name the type: RTM_GETNSID is 0x5a.
+            let asks = ["NLM_F_DUMP", "NLM_F_REQUEST|0x300", "RTM_GETNSID", "nlmsg_type=0x5a"];
+            let dumps = asks.iter().any(|flags| line.text.contains(flags));
             line.name == "socket" && line.text.contains("NETLINK_ROUTE")
                 || subject == "<netlink>"
-                    && (has(line, &["bind", "recvmsg"]) || line.name == "sendto" && dumps)
+                    && (has(line, &["bind", "recvmsg", "recvfrom"]) || line.name == "sendto" && dumps)
         },
     },
     Plumbing {

@@ -263,8 +263,10 @@ const LINES: &[&[&str]] = &[
     &["ns", "ipc"],
     &["ns", "pid"],
     &["ns", "user"],
+    &["ns", "net"],
     &["ns", "time"],
     &["ns", "cgroup"],
+    &["ns", "uts", "--with", "mnt,pid,net"],
 ];
 
 /// All plans that can be made here: a limit, for one, has no place for a user to whom no group was delegated.

@@ -22,6 +22,7 @@ pub mod privileges;
 mod process;
 mod read;
 pub mod tree;
+pub mod wires;
 
 use std::path::PathBuf;
 
@@ -84,6 +85,14 @@ pub enum Probe {
     Ipc,
     /// The cgroups of another process.
     CgroupsOf(Value),
+    /// Network namespaces and the wires between them, the first drawn in the middle.
+    Wires(Vec<wires::Space>),
+    /// The routes of the acting process's network namespace.
+    Routes,
+    /// Who has which address in the networks that the acting process's network namespace is in.
+    Neighbours,
+    /// What the bridges have learned in the network namespace of a netlink socket.
+    Learned(Value),
 }
 
 impl Probe {
@@ -110,6 +119,10 @@ impl Probe {
             Self::Clocks => "clocks".to_owned(),
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
+            Self::Wires(_) => "network namespaces".to_owned(),
+            Self::Routes => "routes".to_owned(),
+            Self::Neighbours => "neighbours".to_owned(),
+            Self::Learned(_) => "what the bridge has learned".to_owned(),
         }
     }
 
@@ -136,6 +149,10 @@ impl Probe {
             Self::Clocks => clocks::snapshot(),
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
+            Self::Wires(spaces) => wires::snapshot(spaces),
+            Self::Routes => wires::routes(),
+            Self::Neighbours => wires::neighbours_snapshot(),
+            Self::Learned(socket) => wires::learned(socket),
         }
     }
 
@@ -143,25 +160,27 @@ impl Probe {
     #[must_use]
     pub fn resolve(&self, slots: &Slots) -> Self {
         let mut probe = self.clone();
-        if let Some(value) = probe.value() {
-            *value = value.resolve(slots);
-        }
+        probe.values().into_iter().for_each(|value| *value = value.resolve(slots));
         probe
     }
 
     /// Whether no slot is left in it.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        !matches!(self.clone().value(), Some(Value::Later(_)))
+        !self.clone().values().iter().any(|value| matches!(value, Value::Later(_)))
     }
 
-    fn value(&mut self) -> Option<&mut Value> {
+    fn values(&mut self) -> Vec<&mut Value> {
         match self {
             Self::NamespacesOf { pid: value, .. }
             | Self::Process(value)
             | Self::Members(value)
-            | Self::CgroupsOf(value) => Some(value),
-            _ => None,
+            | Self::Learned(value)
+            | Self::CgroupsOf(value) => vec![value],
+            Self::Wires(spaces) => {
+                spaces.iter_mut().flat_map(|space| [&mut space.namespace, &mut space.socket]).collect()
+            }
+            _ => Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod failure;
 mod lanes;
 pub mod narrator;
+pub mod picture;
 pub mod recorder;
 mod run;
 mod state;

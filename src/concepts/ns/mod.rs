@@ -7,6 +7,7 @@
 mod cgroup;
 mod ipc;
 mod mnt;
+mod net;
 mod pid;
 mod time;
 mod user;
@@ -23,7 +24,7 @@ use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::plan::{Call, Claim, Gate, Plan, Probe, Spawn, Step, Wait, calls};
 use crate::probe::ns::KINDS;
-use crate::sys::flags::{Access, CloneFlags, OFlags, Signal};
+use crate::sys::flags::{Access, CloneFlags, MsFlags, OFlags, Signal};
 use crate::sys::{Errno, Slot, Syscall, Value};
 
 /// The concept. The exit code is the command's, so that cutaway's own failure needs another.
@@ -35,6 +36,10 @@ const CHILD: Slot = Slot::new("child pid");
 const HOST: &str = "host namespace";
 /// A descriptor of the child's own namespace.
 const OWN: &str = "own namespace";
+
+/// What is said of a pid namespace that is made along with others.
+const STALE_PROC: &str =
+    "/proc goes on showing the host's processes; with mnt as well, the command gets one that fits";
 
 /// A kind of namespace: its name on the command line, what it is about, and its story.
 struct Kind {
@@ -67,6 +72,12 @@ const ROOMS: &[Kind] = &[
         plan: user::plan,
     },
     Kind {
+        name: "net",
+        flag: CloneFlags::CLONE_NEWNET,
+        about: "Interfaces, addresses, routes, ports",
+        plan: net::plan,
+    },
+    Kind {
         name: "time",
         flag: CloneFlags::CLONE_NEWTIME,
         about: "The clocks that count from boot",
@@ -87,7 +98,14 @@ fn command() -> clap::Command {
         .num_args(0..)
         .last(true)
         .value_parser(clap::value_parser!(OsString));
-    let room = |kind: &Kind| clap::Command::new(kind.name).about(kind.about).arg(command.clone());
+    let with = Arg::new("with")
+        .long("with")
+        .value_name("KIND,…")
+        .help("Make namespaces of these kinds as well")
+        .value_delimiter(',')
+        .action(clap::ArgAction::Append);
+    let room =
+        |kind: &Kind| clap::Command::new(kind.name).about(kind.about).arg(command.clone()).arg(with.clone());
     clap::Command::new("ns")
         .about("Look at one kind of namespace")
         .long_about(
@@ -106,7 +124,8 @@ fn ns(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     // clap requires one of them.
     let Some((kind, matches)) = found else { return Ok(Stage::Nothing) };
     let words: Vec<OsString> = matches.get_many("command").into_iter().flatten().cloned().collect();
-    let room = Room::settle(kind, &words, context)?;
+    let with: Vec<&String> = matches.get_many("with").into_iter().flatten().collect();
+    let room = Room::settle(kind, &words, &with, context)?;
     Ok((kind.plan)(&room, context).into())
 }
 
@@ -123,13 +142,18 @@ pub struct Room {
     gid: u32,
     /// The command at the end.
     command: Option<Command>,
+    /// The kinds that were asked for in addition.
+    with: CloneFlags,
 }
 
 impl Room {
-    fn settle(kind: &Kind, words: &[OsString], context: &Context) -> Result<Self> {
-        supported(kind)?;
+    fn settle(kind: &Kind, words: &[OsString], with: &[&String], context: &Context) -> Result<Self> {
+        supported(kind.name)?;
+        let with = with.iter().map(|name| flag_of(name)).collect::<Result<CloneFlags>>()?;
+        let with = with.difference(kind.flag);
         let here = &context.here;
-        let rootless = !here.is_privileged();
+        // Who asks for a user namespace as well gets the others from it, as an ordinary user does.
+        let rootless = !here.is_privileged() || with.contains(CloneFlags::CLONE_NEWUSER);
         if rootless || kind.flag == CloneFlags::CLONE_NEWUSER {
             here.user_namespaces().map_err(|why| {
                 Error::new(format!("cutaway ns {} cannot work here", kind.name))
@@ -145,13 +169,16 @@ impl Room {
             uid: here.euid,
             gid: here.gid,
             command: Command::find(words)?,
+            with,
         })
     }
 
     /// A plan with what is the same in every room.
     fn plan(&self, steps: Vec<Step>) -> Plan {
         let mut plan = Plan::new(format!("ns {}", self.name));
-        if self.rootless {
+        if self.rootless && self.with.contains(CloneFlags::CLONE_NEWUSER) {
+            plan.notes.push("in a user namespace, where you are root".to_owned());
+        } else if self.rootless {
             plan.notes.push("as an ordinary user: in a user namespace, where you are root".to_owned());
             if self.flag != CloneFlags::CLONE_NEWUSER {
                 plan.notes
@@ -160,12 +187,19 @@ impl Room {
         } else {
             plan.needs = vec!["CAP_SYS_ADMIN"];
         }
+        if !self.with.is_empty() {
+            plan.notes.push(format!("also in namespaces of its own: {}", names(self.with).join(", ")));
+        }
+        if self.with.contains(CloneFlags::CLONE_NEWPID) && !self.has_own_mounts() {
+            plan.notes.push(STALE_PROC.to_owned());
+        }
         plan.steps = steps;
         plan
     }
 
     /// The flags of the child's clone3.
     fn flags(&self, kinds: CloneFlags) -> CloneFlags {
+        let kinds = kinds | self.with;
         if self.rootless { kinds | CloneFlags::CLONE_NEWUSER } else { kinds }
     }
 
@@ -201,8 +235,19 @@ impl Room {
     }
 
     /// The end of the story in the child: the user's command, if there is one.
-    fn exec(&self) -> Option<Step> {
-        self.command.as_ref().map(|command| command.exec().chapter("2"))
+    fn exec(&self) -> Vec<Step> {
+        let Some(command) = &self.command else { return Vec::new() };
+        let mut steps = Vec::new();
+        if self.with.contains(CloneFlags::CLONE_NEWPID) && self.has_own_mounts() {
+            steps.push(fresh_proc());
+        }
+        steps.push(command.exec().chapter("2"));
+        steps
+    }
+
+    /// Whether the command gets a mount table that the host does not see.
+    fn has_own_mounts(&self) -> bool {
+        (self.with | self.flag).contains(CloneFlags::CLONE_NEWNS)
     }
 
     /// An attempt to get into the host's namespace, whose descriptor the child has.
@@ -274,6 +319,20 @@ impl Room {
     }
 }
 
+/// A pid namespace that came along with a mount namespace gets the /proc that fits.
+fn fresh_proc() -> Step {
+    Step::say("Mount a proc of the new pid namespace")
+        .why(
+            "The /proc that came with the copy of the mount table shows the host's processes. Private first, so that \
+             the host's own stays. Where a part of /proc is hidden, as in a container, the kernel refuses another \
+             one, and the old stays.",
+        )
+        .chapter("12")
+        .call(calls::mount::propagation("/", MsFlags::MS_REC | MsFlags::MS_PRIVATE))
+        .call(Call::from(calls::mount::proc("/proc")).or(Errno::EPERM))
+        .look_at([Probe::Proc])
+}
+
 /// A child in these namespaces.
 const fn clone(flags: CloneFlags) -> Syscall {
     Syscall::Clone3 { flags, exit_signal: Some(Signal::SIGCHLD), cgroup: None }
@@ -313,19 +372,40 @@ fn scratch() -> PathBuf {
     folder.canonicalize().unwrap_or(folder).join(format!("cutaway-ns-{}", std::process::id()))
 }
 
+/// The kind of this name.
+///
+/// # Errors
+/// There is no such kind, or this kernel does not have it.
+fn flag_of(name: &str) -> Result<CloneFlags> {
+    let Some((flag, name)) = KINDS.iter().find(|(_, known)| *known == name) else {
+        let all: Vec<_> = KINDS.iter().map(|(_, name)| *name).collect();
+        return Err(Error::new(format!("there is no kind of namespace called {name:?}"))
+            .rule(format!("the kinds are {}", all.join(", ")))
+            .exit(exit::USAGE)
+            .chapter("1"));
+    };
+    supported(name)?;
+    Ok(*flag)
+}
+
+/// The names of these kinds.
+fn names(kinds: CloneFlags) -> Vec<&'static str> {
+    KINDS.iter().filter(|(flag, _)| kinds.contains(*flag)).map(|(_, name)| *name).collect()
+}
+
 /// A kernel may be built without a kind of namespace.
-fn supported(kind: &Kind) -> Result<()> {
-    let file = format!("/proc/self/ns/{}", kind.name);
+fn supported(kind: &str) -> Result<()> {
+    let file = format!("/proc/self/ns/{kind}");
     if Path::new(&file).exists() {
         return Ok(());
     }
-    let why = match kind.name {
+    let why = match kind {
         "time" => "time namespaces exist since Linux 5.6, if it is built with CONFIG_TIME_NS",
         "cgroup" => "cgroup namespaces exist since Linux 4.6, if it is built with CONFIG_CGROUPS",
         "mnt" => "every Linux has mount namespaces, so /proc is not mounted here",
         _ => "it was built without them (CONFIG_NAMESPACES and the options below it)",
     };
-    Err(Error::new(format!("this kernel has no {} namespaces: there is no {file}", kind.name)).rule(why))
+    Err(Error::new(format!("this kernel has no {kind} namespaces: there is no {file}")).rule(why))
 }
 
 #[cfg(test)]
@@ -344,6 +424,7 @@ mod tests {
                 uid: 1000,
                 gid: 1000,
                 command: Command::find(words).unwrap(),
+                with: CloneFlags::empty(),
             };
             let plan = (kind.plan)(&room, &Context::new("/nonexistent".into(), true, false));
             (room, plan)
@@ -373,7 +454,7 @@ mod tests {
 
     #[test]
     fn a_missing_kind_has_its_reason() {
-        let kind = Kind { name: "none", flag: CloneFlags::empty(), about: "", plan: uts::plan };
-        assert!(supported(&kind).unwrap_err().to_string().contains("no none namespaces"));
+        assert!(supported("none").unwrap_err().to_string().contains("no none namespaces"));
+        assert!(flag_of("network").unwrap_err().to_string().contains("the kinds are user, mnt, pid"));
     }
 }

@@ -74,7 +74,14 @@ pub fn plan(room: &Room, _: &Context) -> Plan {
     child.extend(room.exec());
     let mut meanwhile = map(&story);
     meanwhile.extend(look);
-    let spawn = Spawn { clone: super::clone(USER), into: CHILD, actor: "child", child, meanwhile };
+    // The story makes a UTS namespace itself, once it has tried to do without.
+    let spawn = Spawn {
+        clone: super::clone(USER | room.with.difference(UTS)),
+        into: CHILD,
+        actor: "child",
+        child,
+        meanwhile,
+    };
     let mut plan = room.plan(vec![
         before(),
         room.keep_host(),
