@@ -267,6 +267,9 @@ const LINES: &[&[&str]] = &[
     &["ns", "time"],
     &["ns", "cgroup"],
     &["ns", "uts", "--with", "mnt,pid,net"],
+    &["ns", "enter", "SELF", "--type", "all", "--", "/bin/true"],
+    &["ns", "pin", "net", "web"],
+    &["ns", "pin", "user", "web"],
 ];
 
 /// All plans that can be made here: a limit, for one, has no place for a user to whom no group was delegated.
@@ -280,6 +283,9 @@ fn plans() -> Vec<Plan> {
 /// The last plan of a command, made as `--explain` makes it, and as if the caller were root or not.
 fn plan(line: &[&str], root: bool) -> Option<Plan> {
     let concept = concepts::ALL.iter().find(|concept| concept.name == line[0])?;
+    // A process that exists: the test's own.
+    let own = std::process::id().to_string();
+    let line: Vec<&str> = line.iter().map(|word| if *word == "SELF" { own.as_str() } else { word }).collect();
     let matches = (concept.command)().get_matches_from(line);
     let mut context = Context::new("/nowhere".into(), true, false);
     context.here.capabilities = if root { CapSet(u64::MAX) } else { CapSet::default() };

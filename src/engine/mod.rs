@@ -119,6 +119,8 @@ struct Engine<K> {
     state: PathBuf,
     journal_name: Option<String>,
     journal: Option<Journal>,
+    /// Where the journal goes at the end, if what was made is to stay.
+    stays: Option<PathBuf>,
     /// What has been done and how it is undone, by step.
     done: Vec<(String, Vec<Undo>)>,
     signals: Option<wait::Signals>,
@@ -174,6 +176,7 @@ impl<K: Processes + 'static> Engine<K> {
         }
         engine.state = setup.state;
         engine.journal_name.clone_from(&plan.name);
+        engine.stays.clone_from(&plan.stays);
         if engine.kernel.is_real() {
             engine.signals = wait::Signals::take();
         }
@@ -202,6 +205,7 @@ impl<K: Processes + 'static> Engine<K> {
             state: PathBuf::new(),
             journal_name: None,
             journal: None,
+            stays: None,
             done: Vec::new(),
             signals: None,
             mask_before: None,
@@ -547,7 +551,11 @@ impl<K: Processes + 'static> Engine<K> {
                 (error.parts().exit.unwrap_or(failure), Some(error))
             }
         };
-        let left = self.undo_all(error.is_some());
+        let stays = self.stays.take().filter(|_| code == 0 && error.is_none());
+        let left = match stays {
+            Some(place) => self.keep(&place),
+            None => self.undo_all(error.is_some()),
+        };
         if !left.is_empty() {
             code = if code == 0 { failure } else { code };
             error = error.or_else(|| {

@@ -38,6 +38,9 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The privileges without which some step will be refused.
     pub needs: Vec<&'static str>,
+    /// Where the journal is kept when what the steps made is to outlast the command; without it, everything is
+    /// undone at the end.
+    pub stays: Option<PathBuf>,
     /// The steps.
     pub steps: Vec<Step>,
 }
@@ -264,6 +267,7 @@ impl Plan {
             uses: None,
             notes: Vec::new(),
             needs: Vec::new(),
+            stays: None,
             steps: Vec::new(),
         }
     }

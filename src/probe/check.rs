@@ -7,7 +7,9 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Claim, Origin, cgroup, fds, ipc, known, links, mounts, privileges, process, read, wires};
+use super::{
+    Claim, Origin, census, cgroup, fds, ipc, known, links, mounts, privileges, process, read, wires,
+};
 use crate::sys::Value;
 use crate::sys::flags::{CapSet, CloneFlags};
 use crate::sys::netlink::dump;
@@ -65,6 +67,10 @@ impl Claim {
                 same(&path.display().to_string(), &seen.display().to_string(), "group")
             }
             Self::Owner { path, uid } => owner(path, *uid),
+            Self::Namespace { fd, kind, number } => {
+                let (found, seen) = census::of_descriptor(known(fd)).ok_or("no namespace")?;
+                same(&format!("{kind}:[{number}]"), &format!("{found}:[{seen}]"), "it is")
+            }
             Self::LinkDown(name) => match links::is_up(name) {
                 Ok(Some(false)) => Ok(()),
                 Ok(Some(true)) => Err(format!("{name} is up")),

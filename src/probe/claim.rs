@@ -113,6 +113,15 @@ pub enum Claim {
         /// The user.
         uid: u32,
     },
+    /// A descriptor refers to this namespace.
+    Namespace {
+        /// The descriptor.
+        fd: Value,
+        /// Its kind.
+        kind: String,
+        /// Its number.
+        number: u64,
+    },
     /// The interface is there and down.
     LinkDown(String),
     /// The network namespace has no interface of this name.
@@ -164,6 +173,7 @@ impl Claim {
             | Self::NoProcess(value)
             | Self::NoMembers(value)
             | Self::Learned { socket: value, .. }
+            | Self::Namespace { fd: value, .. }
             | Self::ShownInGroup { pid: Some(value), .. } => vec![value],
             Self::ParentOf { pid, parent } => vec![pid, parent],
             _ => Vec::new(),
@@ -219,6 +229,7 @@ impl fmt::Display for Claim {
                 write!(f, "{who} is shown in {tree}:{}", path.display())
             }
             Self::Owner { path, uid } => write!(f, "{} belongs to user {uid}", path.display()),
+            Self::Namespace { fd, kind, number } => write!(f, "descriptor {fd} is {kind}:[{number}]"),
             Self::LinkDown(name) => write!(f, "{name} is down"),
             Self::NoLink(name) => write!(f, "there is no interface {name} here"),
             Self::Peer { link, index } => {

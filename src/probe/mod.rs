@@ -4,6 +4,7 @@
 //! Both are data, so that a plan can hold them; both are read by the process that acted, never derived from
 //! the plan.
 
+pub mod census;
 pub mod cgroup;
 mod check;
 mod claim;
@@ -93,6 +94,8 @@ pub enum Probe {
     Neighbours,
     /// What the bridges have learned in the network namespace of a netlink socket.
     Learned(Value),
+    /// What keeps the namespace alive that is mounted on a file.
+    Kept(PathBuf),
 }
 
 impl Probe {
@@ -123,6 +126,7 @@ impl Probe {
             Self::Routes => "routes".to_owned(),
             Self::Neighbours => "neighbours".to_owned(),
             Self::Learned(_) => "what the bridge has learned".to_owned(),
+            Self::Kept(path) => format!("namespace on {}", path.display()),
         }
     }
 
@@ -153,6 +157,7 @@ impl Probe {
             Self::Routes => wires::routes(),
             Self::Neighbours => wires::neighbours_snapshot(),
             Self::Learned(socket) => wires::learned(socket),
+            Self::Kept(path) => census::snapshot_of_file(path),
         }
     }
 

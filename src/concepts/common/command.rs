@@ -38,16 +38,32 @@ impl Command {
         Ok(Some(Self { program: program.into(), argv, envp }))
     }
 
+    /// The program at this path, which is in another tree and cannot be looked for here.
+    #[must_use]
+    pub fn at(path: PathBuf, words: &[OsString]) -> Self {
+        let pair = |(key, value): (OsString, OsString)| {
+            Text::bytes(&[key.as_bytes(), b"=", value.as_bytes()].concat())
+        };
+        let argv = words.iter().map(|word| Text::from(word.as_os_str())).collect();
+        Self { program: path.into(), argv, envp: std::env::vars_os().map(pair).collect() }
+    }
+
+    /// The call by which a process becomes the command.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Syscall> {
+        let Self { program: path, argv, envp } = self.clone();
+        vec![Syscall::Execve { path, argv, envp }]
+    }
+
     /// The step in which a process becomes the command.
     #[must_use]
     pub fn exec(&self) -> Step {
-        let Self { program: path, argv, envp } = self.clone();
         Step::say("Become the command")
             .why(
                 "The process stays the same, with its pid and its namespaces. Only the program in it is \
                  another. The report to you ends here, because its socket closes on exec.",
             )
-            .exec(vec![Syscall::Execve { path, argv, envp }])
+            .exec(self.calls())
     }
 }
 

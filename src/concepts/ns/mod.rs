@@ -5,10 +5,13 @@
 //! a command of the user's choice in there or the end. What several rooms tell alike is in this file.
 
 mod cgroup;
+mod enter;
 mod ipc;
+mod list;
 mod mnt;
 mod net;
 mod pid;
+mod pin;
 mod time;
 mod user;
 mod uts;
@@ -91,13 +94,88 @@ const ROOMS: &[Kind] = &[
     },
 ];
 
-fn command() -> clap::Command {
-    let command = Arg::new("command")
+/// What a command does.
+type Deed = fn(&ArgMatches, &Context) -> Result<Stage>;
+
+/// The commands that are no story of one kind.
+const OTHERS: &[(&str, Deed)] = &[
+    ("ls", list::ls),
+    ("tree", list::tree),
+    ("enter", enter::stage),
+    ("pin", pin::pin),
+    ("unpin", pin::unpin),
+];
+
+/// The command line of those.
+fn others() -> [clap::Command; 5] {
+    let kinds = || {
+        Arg::new("type")
+            .long("type")
+            .value_name("KIND,…")
+            .value_delimiter(',')
+            .action(clap::ArgAction::Append)
+    };
+    let text = |name: &'static str, shown: &'static str, help: &'static str| {
+        Arg::new(name).value_name(shown).help(help).required(true)
+    };
+    [
+        clap::Command::new("ls")
+            .about("List the namespaces of this machine, and what keeps each alive")
+            .arg(kinds().help("Only these kinds")),
+        clap::Command::new("tree")
+            .about("Show which user namespace owns which namespaces")
+            .arg(kinds().help("Only these kinds")),
+        clap::Command::new("enter")
+            .about("Run a command in the namespaces of a process, or in a pinned one")
+            .arg(text("target", "PID|PIN", "A process, the name of a pin, or the path of one"))
+            .arg(kinds().help("Which of its namespaces, or all (default: all that are not yours already)"))
+            .arg(
+                Arg::new("wd")
+                    .long("wd")
+                    .value_name("DIR")
+                    .help("The working directory in there (default: that of the process)")
+                    .value_parser(clap::value_parser!(PathBuf)),
+            )
+            .arg(last_words("The command (default: /bin/sh); its exit code is cutaway's")),
+        clap::Command::new("pin")
+            .about("Keep a namespace alive without a process, by a mount")
+            .arg(text("kind", "KIND", "The kind of namespace"))
+            .arg(text("name", "NAME|PATH", "A name, or the path of a file that is made for it"))
+            .arg(
+                Arg::new("pid")
+                    .long("pid")
+                    .value_name("PID")
+                    .help("Keep that of this process (default: make a new one)"),
+            ),
+        clap::Command::new("unpin").about("Take a pin away").arg(text(
+            "name",
+            "NAME|PATH",
+            "The name of the pin, or its path",
+        )),
+    ]
+}
+
+/// The command at the end of the line.
+fn last_words(help: &'static str) -> Arg {
+    Arg::new("command")
         .value_name("COMMAND")
-        .help("Run this in the namespace as the end of the story; its exit code is cutaway's")
+        .help(help)
         .num_args(0..)
         .last(true)
-        .value_parser(clap::value_parser!(OsString));
+        .value_parser(clap::value_parser!(OsString))
+}
+
+/// The kinds that `--type` names; these if it names none.
+fn kinds_of(matches: &ArgMatches, default: CloneFlags) -> Result<CloneFlags> {
+    let named: Vec<&String> = matches.get_many("type").into_iter().flatten().collect();
+    if named.is_empty() || named.iter().any(|name| *name == "all") {
+        return Ok(default);
+    }
+    named.into_iter().map(|name| flag_of(name)).collect()
+}
+
+fn command() -> clap::Command {
+    let command = last_words("Run this in the namespace as the end of the story; its exit code is cutaway's");
     let with = Arg::new("with")
         .long("with")
         .value_name("KIND,…")
@@ -107,17 +185,24 @@ fn command() -> clap::Command {
     let room =
         |kind: &Kind| clap::Command::new(kind.name).about(kind.about).arg(command.clone()).arg(with.clone());
     clap::Command::new("ns")
-        .about("Look at one kind of namespace")
+        .about("Look at one kind of namespace; list, enter and keep those of the machine")
         .long_about(
             "Makes a namespace of one kind for real, tells every call, and shows what it isolates and what it \
-             does not, from both sides. As an ordinary user this happens in a user namespace.",
+             does not, from both sides. As an ordinary user this happens in a user namespace. The other commands \
+             are about namespaces that exist.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(ROOMS.iter().map(room))
+        .subcommands(others())
 }
 
 fn ns(matches: &ArgMatches, context: &Context) -> Result<Stage> {
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some((_, stage)) = OTHERS.iter().find(|(other, _)| *other == name)
+    {
+        return stage(matches, context);
+    }
     let found = matches
         .subcommand()
         .and_then(|(name, matches)| ROOMS.iter().find(|kind| kind.name == name).map(|kind| (kind, matches)));
