@@ -273,7 +273,7 @@ impl<K: Processes + 'static> Engine<K> {
             self.look(&id, &step.look_at, When::After);
         }
         for claim in &step.expect {
-            self.claim(&id, claim)?;
+            self.claim(&id, claim, step.otherwise)?;
         }
         self.emit(|engine| Event::StepDone { id, actor: engine.actor.to_owned() });
         Ok(())
@@ -487,8 +487,9 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     /// Checks a claim. One that does not hold makes the command fail: the prose would be a lie.
-    fn claim(&mut self, id: &str, claim: &crate::plan::Claim) -> Flow {
-        if !self.watched || !self.kernel.is_real() {
+    fn claim(&mut self, id: &str, claim: &crate::plan::Claim, otherwise: Option<&'static str>) -> Flow {
+        // Unwatched, only what a person has put together is doubted.
+        if !self.watched && otherwise.is_none() || !self.kernel.is_real() {
             return Ok(());
         }
         let claim = &claim.resolve(&self.slots);
@@ -504,9 +505,10 @@ impl<K: Processes + 'static> Engine<K> {
         match saw {
             None => Ok(()),
             Some(saw) => {
+                let fault = "this is a fault of cutaway or of its picture of this kernel: please report it";
                 let error = Error::new(format!("this does not hold: {claim}"))
                     .rule(format!("found instead: {saw}"))
-                    .remedy("this is a fault of cutaway or of its picture of this kernel: please report it");
+                    .remedy(otherwise.unwrap_or(fault));
                 Err(self.failed(id, error))
             }
         }

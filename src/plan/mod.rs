@@ -62,6 +62,8 @@ pub struct Step {
     pub expect: Vec<Claim>,
     /// State that is shown before and after.
     pub look_at: Vec<Probe>,
+    /// What to try when an effect does not hold, where that is not a fault of cutaway.
+    pub otherwise: Option<&'static str>,
 }
 
 /// What a step does.
@@ -159,6 +161,12 @@ pub enum Bulk {
         /// The directory of the cgroup.
         #[serde(with = "crate::sys::value::path")]
         path: PathBuf,
+    },
+    /// End every process that works in a directory: its working directory, its root or an open file is there.
+    EndWork {
+        /// The directory.
+        #[serde(with = "crate::sys::value::path")]
+        within: PathBuf,
     },
     /// Kill a process, if it still is the one that was started then.
     KillProcess {

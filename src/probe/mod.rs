@@ -13,6 +13,7 @@ mod diff;
 pub mod fds;
 pub mod host;
 pub mod ids;
+pub mod inside;
 pub mod ipc;
 pub mod links;
 pub mod mounts;
@@ -24,6 +25,7 @@ mod process;
 mod read;
 pub mod tree;
 pub mod wires;
+pub mod work;
 
 use std::path::PathBuf;
 

@@ -82,7 +82,8 @@ fn gone_is_fine(call: &Syscall) -> Call {
     if matches!(call, Syscall::Umount2 { .. }) { fine.or(Errno::EINVAL) } else { fine }
 }
 
-fn step(undo: &Undo) -> Step {
+/// The step that replays an undo from a journal.
+pub(super) fn step(undo: &Undo) -> Step {
     let step = Step::say("Undo a step of a dead run").chapter("34");
     match undo {
         Undo::Call(call) => step
