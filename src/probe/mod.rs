@@ -98,6 +98,13 @@ pub enum Probe {
     Learned(Value),
     /// What keeps the namespace alive that is mounted on a file.
     Kept(PathBuf),
+    /// What passed between pairs of mounts.
+    Passed {
+        /// The directory that they are in.
+        base: PathBuf,
+        /// The pairs.
+        pairs: Vec<(String, String)>,
+    },
 }
 
 impl Probe {
@@ -129,6 +136,7 @@ impl Probe {
             Self::Neighbours => "neighbours".to_owned(),
             Self::Learned(_) => "what the bridge has learned".to_owned(),
             Self::Kept(path) => format!("namespace on {}", path.display()),
+            Self::Passed { .. } => "what was mounted, and whether it passes to the other".to_owned(),
         }
     }
 
@@ -160,6 +168,7 @@ impl Probe {
             Self::Neighbours => wires::neighbours_snapshot(),
             Self::Learned(socket) => wires::learned(socket),
             Self::Kept(path) => census::snapshot_of_file(path),
+            Self::Passed { base, pairs } => mounts::passed(base, pairs),
         }
     }
 

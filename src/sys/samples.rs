@@ -88,6 +88,12 @@ fn mounts() -> Vec<Syscall> {
             set: MountAttr::MOUNT_ATTR_RDONLY | MountAttr::MOUNT_ATTR_NOSUID,
             clear: MountAttr::empty(),
         },
+        Syscall::MountIdmap {
+            dir: CLOSED,
+            path: "".into(),
+            flags: AtFlags::AT_EMPTY_PATH,
+            users: Value::Known(99),
+        },
         Syscall::MountSetattr {
             dir: CLOSED,
             path: "".into(),

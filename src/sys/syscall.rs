@@ -82,6 +82,7 @@ pub enum Syscall {
     MoveMount { from: Value, from_path: Text, to: Value, to_path: Text, flags: MoveMountFlags },
     OpenTree { dir: Value, path: Text, flags: OpenTreeFlags },
     MountSetattr { dir: Value, path: Text, flags: AtFlags, set: MountAttr, clear: MountAttr },
+    MountIdmap { dir: Value, path: Text, flags: AtFlags, users: Value },
     // Files
     Openat { dir: Value, path: Text, access: Access, flags: OFlags, mode: u32 },
     Openat2 { dir: Value, path: Text, access: Access, flags: OFlags, resolve: ResolveFlags },
@@ -305,6 +306,21 @@ fn mount_attr(set: MountAttr, clear: MountAttr) -> Arg {
     Arg::Struct { bytes: fields.iter().flat_map(|field| field.to_ne_bytes()).collect(), text }
 }
 
+/// `struct mount_attr` for an idmapped mount: the descriptor of the user namespace whose maps it uses.
+fn mount_idmap(users: &Value) -> Arg {
+    let fd = match users {
+        Value::Known(fd) => fd.cast_unsigned(),
+        Value::Later(_) => 0,
+    };
+    let mut text = String::from("{attr_set=");
+    Arg::flags(&MountAttr::MOUNT_ATTR_IDMAP).print(&mut text);
+    text.push_str(", attr_clr=0, propagation=0 /* MS_??? */, userns_fd=");
+    number(users).print(&mut text);
+    text.push('}');
+    let fields = [MountAttr::MOUNT_ATTR_IDMAP.bits(), 0, 0, fd];
+    Arg::Struct { bytes: fields.iter().flat_map(|field| field.to_ne_bytes()).collect(), text }
+}
+
 /// The header of [capset(2)](https://man7.org/linux/man-pages/man2/capget.2.html): version 3, the caller.
 fn cap_header() -> Arg {
     const VERSION_3: u32 = 0x2008_0522;
@@ -460,6 +476,13 @@ impl Syscall {
                     Arg::Size(32),
                 ))
             }
+            Self::MountIdmap { dir: from, path: to, flags, users } => lower!(SYS_mount_setattr(
+                dir(from),
+                path(to),
+                Arg::flags(flags),
+                mount_idmap(users),
+                Arg::Size(32),
+            )),
             Self::Openat { dir: from, path: to, access, flags, mode } => {
                 let mut call = lower!(SYS_openat(dir(from), path(to), open_flags(*access, *flags)));
                 // The mode is a parameter only where a file may be created (open(2)).
@@ -697,6 +720,11 @@ impl Syscall {
             | Self::Fchmodat { dir, path, .. }
             | Self::Fchownat { dir, path, .. } => {
                 value(dir);
+                text(path);
+            }
+            Self::MountIdmap { dir, path, users, .. } => {
+                value(dir);
+                value(users);
                 text(path);
             }
             Self::Symlinkat { target, dir, path } => {

@@ -13,9 +13,9 @@ use nix::errno::Errno::{
 
 use super::Hint;
 use super::hints::{
-    Row, always, bind, control_group, cpu_limit, cpuset_procs, device, file, id_map, in_cgroup, into_cgroup,
-    memory_limit, new_user, overlay, proc, procs, propagation, remount, setgroups_file, subtree_control,
-    sysfs,
+    Row, always, bind, control_group, cpu_limit, cpuset_procs, device, file, id_map, idmap, in_cgroup,
+    into_cgroup, memory_limit, new_user, overlay, proc, procs, propagation, remount, setgroups_file,
+    subtree_control, sysfs,
 };
 
 // The numbers of the chapters that explain a rule.
@@ -179,6 +179,12 @@ pub const ROWS: &[Row] = rules! {
             try "copy with AT_RECURSIVE" read MOUNTS;
     }
     mount_setattr {
+        EINVAL if idmap => "this file system cannot be mounted with other ids (ext4 and xfs can since Linux 5.12, \
+            btrfs 5.15, tmpfs 6.3), or the mount is attached already, or the user namespace is the first one"
+            read MOUNTS;
+        EPERM if idmap => "an idmapped mount needs CAP_SYS_ADMIN in the user namespace that mounted the file \
+            system first: that of the host, for its disks"
+            try "run as root" read MOUNTS;
         EINVAL => "the path is no mount point, or an attribute cannot be set this way" read MOUNTS;
         EPERM => "the mount came from a more privileged namespace, and its attributes are locked"
             read USERNS;
