@@ -87,6 +87,23 @@ pub fn learned(socket: &Value) -> Json {
         .collect()
 }
 
+/// The interfaces of the namespace that this process is in.
+#[must_use]
+pub fn interfaces_here() -> Json {
+    use std::os::fd::AsRawFd;
+    let describe = |link: &Interface| {
+        json!({
+            "index": link.index, "name": link.name, "up": link.up, "kind": link.kind,
+            "hardware": link.hardware, "addresses": link.addresses,
+            "peer": link.peer, "peer_namespace": link.peer_namespace,
+        })
+    };
+    match dump::open().and_then(|socket| dump::interfaces(socket.as_raw_fd())) {
+        Ok(all) => all.iter().map(describe).collect(),
+        Err(errno) => json!({ "unreadable": format!("{errno:?}") }),
+    }
+}
+
 /// The interface of this name in the namespace that this process is in.
 pub fn interface(name: &str) -> Result<Option<Interface>, Errno> {
     use std::os::fd::AsRawFd;
