@@ -8,7 +8,7 @@ use cutaway::concepts::{self, Concept, Context, Stage};
 use cutaway::engine::{self, Outcome, Setup};
 use cutaway::error::{Error, Result, exit};
 use cutaway::plan::Plan;
-use cutaway::report::{Observer, explain, failure};
+use cutaway::report::{Observer, explain, failure, screen};
 use cutaway::sys::{Linux, process};
 
 fn main() -> ExitCode {
@@ -61,6 +61,10 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
                 stream(write)?;
                 continue;
             }
+            Stage::Screen(mut shown) => match screen::show(&mut *shown)? {
+                None => continue,
+                Some(signal) => return Ok(exit::SIGNAL + signal as u8),
+            },
             Stage::Plan(plan) => plan,
         };
         if global.explain {

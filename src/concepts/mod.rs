@@ -21,6 +21,7 @@ use clap::ArgMatches;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::probe::Host;
+use crate::report::screen::Show;
 use crate::report::style::Style;
 
 /// A command.
@@ -46,6 +47,8 @@ pub enum Stage {
     Report(String),
     /// The same, written piece by piece: for what may be long, is no text, or ends in an error of its own.
     Stream(Writer),
+    /// Something to look through on the whole screen; nothing is changed.
+    Screen(Box<dyn Show>),
     /// Nothing has to be done.
     Nothing,
 }

@@ -9,6 +9,7 @@ mod lanes;
 pub mod narrator;
 pub mod recorder;
 mod run;
+pub mod screen;
 mod state;
 pub mod step;
 pub mod style;

@@ -2,12 +2,13 @@
 //!
 //! Reports, each in its file: the documents and layers in the order in which they lead to each other ([`anatomy`]),
 //! the history ([`history`]), the tree of a layer or of all ([`tree`]), the life of one file ([`file`]), bytes that
-//! nobody sees ([`wasted`]), and two images compared ([`diff`]). [`record`] has the same as JSON. Only `--unpack`
-//! and `--extract -o FILE` change anything: they are plans ([`deeds`]).
+//! nobody sees ([`wasted`]), and two images compared ([`diff`]). [`record`] has the same as JSON, [`explorer`] shows it
+//! on the whole screen. Only `--unpack` and `--extract -o FILE` change anything: they are plans ([`deeds`]).
 
 mod anatomy;
 mod deeds;
 mod diff;
+mod explorer;
 mod file;
 mod history;
 mod page;
@@ -77,6 +78,9 @@ struct LayersArgs {
     /// Unpack each layer to a directory below DIR that overlayfs can stack
     #[arg(long, value_name = "DIR", group = "view")]
     unpack: Option<PathBuf>,
+    /// Look through the image on the whole screen: layers, trees, reports
+    #[arg(long, group = "view")]
+    tui: bool,
     /// The image for this platform, where there are several
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
@@ -154,6 +158,9 @@ fn layers(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     }
     if subject.args.diff.is_some() {
         return diff::stage(subject);
+    }
+    if subject.args.tui {
+        return explorer::stage(subject, context.explain);
     }
     Ok(Stage::Stream(Box::new(move |out| report(&subject, out))))
 }
