@@ -48,7 +48,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 /// Runs the stages of a command, one after the other, until one fails.
 fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result<u8> {
     let mut context = Context::new(global.state_directory()?, global.explain, global.json.is_some());
-    (context.style, context.verbose) = (global.style_of_stdout(), global.verbose);
+    (context.style, context.verbose, context.bars) =
+        (global.style_of_stdout(), global.verbose, global.bars());
     let mut observers = if global.explain { Vec::new() } else { global.observers()? };
     for stage in concept.stages {
         let plan = match stage(matches, &context)? {

@@ -73,6 +73,8 @@ pub struct Context {
     pub style: Style,
     /// Whether to tell more.
     pub verbose: bool,
+    /// Whether reading that takes long has a bar on stderr.
+    pub bars: bool,
     kept: RefCell<Vec<Box<dyn Any>>>,
     pins: RefCell<Vec<Box<dyn Any>>>,
     /// What an earlier stage of the command has found out for a later one.
@@ -90,6 +92,7 @@ impl Context {
             json,
             style: Style::plain(),
             verbose: false,
+            bars: false,
             kept: RefCell::default(),
             pins: RefCell::default(),
             found: RefCell::default(),

@@ -29,8 +29,10 @@ use crate::error::{Error, Result, exit};
 use crate::image::find::find;
 use crate::image::listing::{self, Merged};
 use crate::image::source::Image;
+use crate::image::store::{self, Progress};
 use crate::image::unpack::ListOptions;
 use crate::image::unpack::list::Tree;
+use crate::report::gauge::Gauge;
 use crate::report::style::Style;
 use page::Page;
 
@@ -125,7 +127,22 @@ struct Subject {
     style: Style,
     json: bool,
     verbose: bool,
+    /// Whether reading that takes long has a bar.
+    bars: bool,
     state: PathBuf,
+}
+
+/// Shows how far the reading is.
+struct Watch(Option<Gauge>);
+
+impl Progress for Watch {
+    fn event(&self, event: &store::Event<'_>) {
+        match (&self.0, event) {
+            (Some(gauge), store::Event::Planned { bytes }) => gauge.expect(*bytes),
+            (Some(gauge), store::Event::Read { bytes, .. }) => gauge.add(*bytes),
+            _ => {}
+        }
+    }
 }
 
 /// An image with its layers listed and merged.
@@ -148,6 +165,7 @@ fn layers(matches: &ArgMatches, context: &Context) -> Result<Stage> {
         style: context.style,
         json: context.json,
         verbose: context.verbose,
+        bars: context.bars,
         state: context.state.clone(),
     };
     if subject.args.unpack.is_some() {
@@ -203,7 +221,8 @@ impl Subject {
     /// Reads all layers of an image.
     fn list(&self, image: &Image, contents: bool) -> Result<Listed> {
         let options = ListOptions { limits: self.args.limits.limits(), contents };
-        let layers = listing::read(image, &options)?;
+        let watch = Watch(self.bars.then(|| Gauge::of_bytes("reading the layers", self.style)));
+        let layers = listing::read(image, &options, &watch)?;
         let merged = Merged::of(&layers);
         Ok(Listed { layers, merged })
     }

@@ -122,15 +122,12 @@ impl Explorer {
             KeyCode::Tab | KeyCode::BackTab => {
                 self.side = if self.side == Side::Tree { Side::Layers } else { Side::Tree };
             }
-            KeyCode::Right | KeyCode::Char('l') if self.side == Side::Layers => self.side = Side::Tree,
+            KeyCode::Right | KeyCode::Char('l') | KeyCode::Enter if self.side == Side::Layers => {
+                self.side = Side::Tree;
+            }
             KeyCode::Right | KeyCode::Char('l') => self.with_pane(Pane::go_in),
             KeyCode::Left | KeyCode::Char('h') if self.side == Side::Tree => self.with_pane(Pane::go_out),
-            KeyCode::Enter if self.side == Side::Layers => self.side = Side::Tree,
-            KeyCode::Enter => {
-                if !self.with_pane(Pane::toggle) {
-                    self.open_life();
-                }
-            }
+            KeyCode::Enter => self.toggle_or_open(),
             KeyCode::Char('+') => self.with_pane(|pane, listed| pane.set_all_open(listed, true)),
             KeyCode::Char('-') => self.with_pane(|pane, listed| pane.set_all_open(listed, false)),
             KeyCode::Char('/') => self.screen = Screen::Filter(self.filter.clone()),
@@ -199,6 +196,13 @@ impl Explorer {
             _ => {}
         }
         self.screen = Screen::Page(page);
+    }
+
+    /// Opens or closes a directory, or opens the life of anything else.
+    fn toggle_or_open(&mut self) {
+        if !self.with_pane(Pane::toggle) {
+            self.open_life();
+        }
     }
 
     /// Opens the life of the selected file.
@@ -276,6 +280,7 @@ mod tests {
             style: Style { colour: true, ..Style::plain() },
             json: false,
             verbose: false,
+            bars: false,
             state: dir.to_owned(),
         };
         let listed = subject.list(&subject.image, true).unwrap();
