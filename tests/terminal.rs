@@ -197,3 +197,44 @@ fn a_terminal_without_a_person_is_a_terminal_all_the_same() {
     }
     let _ = Who::Root;
 }
+
+#[test]
+fn work_that_takes_long_has_a_bar_on_a_terminal_and_only_there() {
+    if !common::need("strace") {
+        return;
+    }
+    let Some(bed) = Bed::new(Who::Root) else { return };
+    let bed = bed.with_demo();
+    let Some(window) = Window::open(&bed, 80, 24) else { return };
+    // Every read takes its time, as from a slow disk.
+    let slow = "strace -f -qq -o /dev/null -e trace=read,pread64 -e inject=read,pread64:delay_enter=40000";
+    let state = bed.path("other");
+    let image = bed.state();
+    let cutaway = format!("LC_ALL=C.UTF-8 {slow} {} --state {}", bed.program().display(), state.display());
+    for (words, message) in [
+        (format!("layers oci:{}:demo --tree", image.display()), "reading the layers"),
+        (
+            format!("layers oci:{}:demo --unpack {}", image.display(), bed.path("unpacked").display()),
+            "unpack",
+        ),
+        (format!("image load oci:{}:demo --name copy", image.display()), "load image"),
+    ] {
+        window.types(&format!("clear; {cutaway} {words} >/dev/null; echo co''de $?"));
+        window.shows_when("a bar", |_| {
+            let visible = window.visible();
+            visible.lines().any(|line| line.contains(message) && line.contains("━") && line.ends_with("left"))
+        });
+        window.shows_when("the end", |_| window.visible().contains("code 0"));
+        assert!(!window.visible().contains(" left"), "{}", window.visible());
+    }
+    window.types(&format!(
+        "clear; {cutaway} -q layers oci:{}:demo --tree >/dev/null; echo en''d $?",
+        image.display()
+    ));
+    window.shows_when("the end", |screen| {
+        assert!(!screen.contains("━"), "{screen}");
+        screen.contains("end 0")
+    });
+    let done = bed.cutaway(["layers", "demo", "--tree"]).done().exits(0);
+    assert_eq!(done.stderr, "");
+}
