@@ -27,9 +27,9 @@ impl Gauge {
     pub fn of_bytes(what: &str, style: Style) -> Self {
         let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden());
         let (template, signs) = if style.unicode {
-            ("    {msg}  {bar:30}  {bytes} of {total_bytes}, {eta} left", "━╸ ")
+            ("    {msg}  {wide_bar}  {decimal_bytes} of {decimal_total_bytes}, {eta} left ", "━╸ ")
         } else {
-            ("    {msg}  [{bar:30}]  {bytes} of {total_bytes}, {eta} left", "#- ")
+            ("    {msg}  [{wide_bar}]  {decimal_bytes} of {decimal_total_bytes}, {eta} left ", "#- ")
         };
         // A template that cannot be read would be a mistake above: then the bar looks as its crate has it.
         if let Ok(look) = ProgressStyle::with_template(template) {
