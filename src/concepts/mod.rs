@@ -3,9 +3,11 @@
 //!
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
+pub mod book;
 pub mod cleanup;
 mod common;
 pub mod image;
+pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
@@ -127,4 +129,12 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] = &[
+    layers::CONCEPT,
+    image::CONCEPT,
+    ns::CONCEPT,
+    run::CONCEPT,
+    lab::CONCEPT,
+    cleanup::CONCEPT,
+    book::CONCEPT,
+];

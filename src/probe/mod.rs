@@ -12,6 +12,7 @@ mod diff;
 pub mod fds;
 pub mod host;
 pub mod ids;
+pub mod inside;
 pub mod ipc;
 pub mod links;
 pub mod mounts;
@@ -22,6 +23,7 @@ pub mod privileges;
 mod process;
 mod read;
 pub mod tree;
+pub mod work;
 
 use std::path::PathBuf;
 

@@ -11,7 +11,7 @@ mod diff;
 mod explorer;
 mod file;
 mod history;
-mod page;
+pub(super) mod page;
 mod record;
 mod tree;
 mod wasted;
