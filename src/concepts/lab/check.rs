@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::started;
+use super::{order, started};
 use crate::concepts::layers::page::Page;
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result};
 use crate::lab::Lab;
-use crate::lab::check::{Bench, Seen};
+use crate::lab::check::{Bench, Predicate, Seen};
 use crate::lab::sheet::Check;
 use crate::report::style::{Glyph, Paint, Style};
 use crate::state::progress::{Progress, Record};
@@ -17,7 +17,11 @@ pub fn plan(lab: &Lab, context: &Context) -> Result<Stage> {
     if context.explain {
         return Ok(Stage::Report(expectations(lab)));
     }
-    started(lab, context)?;
+    let directory = started(lab, context)?;
+    let performs = |check: &Check| matches!(check.that, Predicate::Performed);
+    if lab.sheet.stages.iter().flat_map(|part| &part.checks).any(performs) {
+        return order::plan(lab, &directory, context);
+    }
     Ok(Stage::Nothing)
 }
 
