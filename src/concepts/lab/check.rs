@@ -128,6 +128,8 @@ fn tell(mut page: Page<'_>, lab: &Lab, at: usize, found: &[Found<'_>], style: &S
     }
     if found.iter().all(|one| one.seen.is_ok()) {
         reached(&mut page, lab, at);
+    } else {
+        page.line("");
     }
     page.finish()
 }
@@ -152,7 +154,7 @@ fn not_yet(lab: &Lab, found: &[Found<'_>]) -> Result<()> {
         return Ok(());
     }
     let number = lab.number();
-    let is = if missing == 1 { "is" } else { "are" };
-    Err(Error::new(format!("lab {number} is not done: {missing} of {} {is} not so yet", found.len()))
+    let does = if missing == 1 { "does" } else { "do" };
+    Err(Error::new(format!("lab {number} is not done: {missing} of {} {does} not hold yet", found.len()))
         .remedy(format!("`cutaway lab hint {number}` helps without telling")))
 }
