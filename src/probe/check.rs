@@ -68,6 +68,7 @@ impl Claim {
             Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
             Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
             Self::DirectoryOutside => directory_outside(),
+            Self::DirectoryInside => same("/", root::directory()?.as_str(), "the working directory is"),
             Self::SharesNamespaces { pid, kinds } => {
                 none_differs(&origin.shared_with(&pid.to_string(), *kinds)?, *kinds)
             }

@@ -120,6 +120,8 @@ pub enum Claim {
     RootIs(Value),
     /// The working directory of the acting process is not below its root.
     DirectoryOutside,
+    /// The working directory of the acting process is its root.
+    DirectoryInside,
     /// Every one of these namespaces of a process is the one that cutaway was started in.
     SharesNamespaces {
         /// The process.
@@ -219,6 +221,7 @@ impl fmt::Display for Claim {
             Self::OtherRoot(Some(pid)) => write!(f, "the root of process {pid} is another than the host's"),
             Self::RootIs(fd) => write!(f, "/ is the directory that descriptor {fd} refers to"),
             Self::DirectoryOutside => write!(f, "the working directory is not below /"),
+            Self::DirectoryInside => write!(f, "the working directory is /"),
             Self::SharesNamespaces { pid, kinds } => {
                 write!(f, "process {pid} is in the host's namespaces: {}", names(*kinds))
             }
