@@ -122,4 +122,5 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[chroot::CONCEPT, layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] =
+    &[chroot::CONCEPT, layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];

@@ -73,10 +73,12 @@ pub fn is_outside(directory: &str) -> bool {
 /// The snapshot: of the acting process, or of another as the acting one sees it.
 #[must_use]
 pub fn snapshot(pid: Option<i64>) -> Json {
-    let identity = |which| Identity::of(place(which, pid)).map_or_else(|why| json!(why), |one| json!(one.to_string()));
+    let identity =
+        |which| Identity::of(place(which, pid)).map_or_else(|why| json!(why), |one| json!(one.to_string()));
     let link = |which| {
         let path = place(which, pid);
-        std::fs::read_link(&path).map_or_else(|cause| read::reason(&path, &cause), |to| to.display().to_string())
+        std::fs::read_link(&path)
+            .map_or_else(|cause| read::reason(&path, &cause), |to| to.display().to_string())
     };
     let path = if pid.is_some() { link("cwd") } else { directory().unwrap_or_else(|why| why) };
     let mut all = json!({

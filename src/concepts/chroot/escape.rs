@@ -44,7 +44,8 @@ fn enter(cell: &Cell) -> Step {
 /// Three steps: a second root below, with the working directory left above it.
 fn double_chroot(cell: &Cell) -> Vec<Step> {
     let jail = cell.jail.iter().map(|jail| Text::from(jail.name.as_os_str()));
-    let make = cell.jail.iter().filter(|jail| jail.by_child).map(|jail| calls::mkdir(jail.name.as_os_str(), 0o755));
+    let make =
+        cell.jail.iter().filter(|jail| jail.by_child).map(|jail| calls::mkdir(jail.name.as_os_str(), 0o755));
     vec![
         Step::say("Move the root once more, further in")
             .why(
@@ -102,9 +103,12 @@ fn by_proc(cell: &Cell) -> Vec<Step> {
     let mut meanwhile = vec![enter(cell)];
     meanwhile.extend(first_refuses(cell));
     meanwhile.extend(through(Text::from("/proc/").then_later(NEIGHBOUR).then("/root")));
-    meanwhile.push(Step::say("Let the neighbour go").why("It is not needed any more.").gate(Gate::Open("free")));
+    meanwhile
+        .push(Step::say("Let the neighbour go").why("It is not needed any more.").gate(Gate::Open("free")));
     let stay = vec![
-        Step::say("Stay outside").why("This process does nothing but to have the root of the host.").gate(Gate::Pass("free")),
+        Step::say("Stay outside")
+            .why("This process does nothing but to have the root of the host.")
+            .gate(Gate::Pass("free")),
     ];
     first.push(
         Step::say("Start a neighbour that stays outside")

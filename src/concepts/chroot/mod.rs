@@ -1,7 +1,7 @@
 //! `cutaway chroot`: the root directory of a process is one pointer in it.
 //!
 //! Three stories with the same places in them. *Enter*: the pointer is moved, and everything else is looked at
-//! from both sides and found as it was ([`enter`]). *Escape*: three ways in which a process with CAP_SYS_CHROOT
+//! from both sides and found as it was ([`enter`]). *Escape*: three ways in which a process with `CAP_SYS_CHROOT`
 //! moves the pointer back ([`escape`]). *Pivot*: another mount becomes the root of a mount namespace, the old one
 //! is detached, and the same three ways lead nowhere ([`pivot`]). Where the new root comes from is in [`tree`],
 //! and which of it all is possible here is found out in [`settle`].
@@ -45,7 +45,7 @@ struct ChrootArgs {
     /// Go in and come out again
     #[arg(long, value_enum, value_name = "WAY")]
     escape: Option<Way>,
-    /// Do it right, with pivot_root, and try to come out all the same
+    /// Do it right, by swapping the root mount, and try to come out all the same
     #[arg(long)]
     pivot: bool,
     /// End with a shell
@@ -85,7 +85,7 @@ fn parse(matches: &ArgMatches) -> Result<ChrootArgs> {
 fn prepare(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     match parse(matches)?.root {
         Some(typed) if settle::is_image(&typed) => {
-            settle::refuse_missing(&typed)?;
+            settle::refuse_others(&typed)?;
             picture::prepare(Some(&typed), context)
         }
         _ => Ok(Stage::Nothing),
@@ -94,7 +94,7 @@ fn prepare(matches: &ArgMatches, context: &Context) -> Result<Stage> {
 
 /// Second stage: the story.
 fn chroot(matches: &ArgMatches, context: &Context) -> Result<Stage> {
-    let cell = Cell::settle(parse(matches)?, context)?;
+    let cell = Cell::settle(&parse(matches)?, context)?;
     Ok(plan(&cell).into())
 }
 
@@ -165,7 +165,9 @@ fn places(cell: &Cell) -> Option<Step> {
 /// The child in the namespaces that the story needs, tied to its parent.
 fn birth(cell: &Cell, child: Vec<Step>, look: Vec<Step>) -> Step {
     let mut arm = Step::say("Die when cutaway dies")
-        .why("Should cutaway be killed, the kernel kills this process too, and what it has made ends with it.")
+        .why(
+            "Should cutaway be killed, the kernel kills this process too, and what it has made ends with it.",
+        )
         .call(calls::die_with_parent());
     if !cell.kinds.is_empty() {
         arm = arm.expect([Claim::OwnNamespaces(cell.kinds)]);

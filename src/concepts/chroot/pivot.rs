@@ -1,6 +1,6 @@
 //! The story of doing it right: the root mount is swapped, the old one is detached, and what leads out is shut.
 //!
-//! pivot_root(2) changes what is mounted, where chroot(2) changes where a lookup begins. It does not close descriptors
+//! `pivot_root(2)` changes what is mounted, where chroot(2) changes where a lookup begins. It does not close descriptors
 //! and does not hide processes, so that two of the three ways out are shut by something else, and the story says by what.
 
 use super::settle::Cell;
@@ -129,7 +129,7 @@ fn detach(cell: &Cell) -> Step {
     if cell.no_proc.is_none() { step.look_at([Probe::Mounts]) } else { step }
 }
 
-/// What pivot_root does not do.
+/// What `pivot_root` does not do.
 fn descriptor() -> [Step; 2] {
     [
         Step::say("See what pivot_root does not close")
@@ -166,7 +166,8 @@ fn by_descriptor() -> Vec<Step> {
 
 fn by_double_chroot(cell: &Cell) -> Vec<Step> {
     let name = cell.jail.iter().map(|jail| Text::from("/").then(jail.name.as_os_str()));
-    let make = cell.jail.iter().filter(|jail| jail.by_child).map(|jail| calls::mkdir(jail.name.as_os_str(), 0o755));
+    let make =
+        cell.jail.iter().filter(|jail| jail.by_child).map(|jail| calls::mkdir(jail.name.as_os_str(), 0o755));
     vec![
         Step::say("Try the way out by a second chroot")
             .why(

@@ -29,7 +29,7 @@ pub enum Root {
     /// A tree of a few programs of this machine.
     Tree(Tree),
     /// The layers of an image.
-    Image(Picture),
+    Image(Box<Picture>),
 }
 
 impl Root {
@@ -78,7 +78,7 @@ pub struct Cell {
     pub proc: Option<Inside>,
     /// Why no proc can be mounted in there.
     pub no_proc: Option<&'static str>,
-    /// What pivot_root answers while the new root is no mount point; nothing where it is one already.
+    /// What `pivot_root` answers while the new root is no mount point; nothing where it is one already.
     pub not_mounted: Option<Errno>,
     /// Whether the link to the root of process 1 leads out of the new root. If not, a process that stays outside is
     /// needed.
@@ -108,11 +108,11 @@ pub fn is_image(typed: &OsStr) -> bool {
 
 impl Cell {
     /// Settles everything. Reads only.
-    pub fn settle(args: ChrootArgs, context: &Context) -> Result<Self> {
+    pub fn settle(args: &ChrootArgs, context: &Context) -> Result<Self> {
         let here = &context.here;
-        let story = story(&args);
-        let words = words(&args);
-        let (root, base, path) = root(&args, &story, words.as_ref(), context)?;
+        let story = story(args);
+        let words = words(args);
+        let (root, base, path) = root(args, &story, words.as_ref(), context)?;
         let kinds = kinds(&root, &story);
         let (may_chroot, rootless) = privilege(here, kinds);
         refuse_impossible(&story, rootless, here)?;
@@ -121,7 +121,7 @@ impl Cell {
         let proc = story.needs_proc().then(|| proc(&root, &path, &mut made)).transpose()?;
         let end = words.map(|words| end(&words, &root, &path, &story)).transpose()?.flatten();
         Ok(Self {
-            title: title(&args),
+            title: title(args),
             notes: notes(&root, rootless),
             jail,
             proc,
@@ -227,35 +227,38 @@ fn root(
         }
         Some(typed) if is_image(typed) => {
             let picture = picture::find(Some(typed), context)?;
-            Ok((Root::Image(picture), Some(base.clone()), base.join("root")))
+            Ok((Root::Image(Box::new(picture)), Some(base.clone()), base.join("root")))
         }
         Some(typed) => Ok((Root::Directory, None, directory(typed)?)),
     }
 }
 
 /// A path that is neither a directory nor an image: said in the words of this command.
-pub fn refuse_missing(typed: &OsStr) -> Result<()> {
+pub fn refuse_others(typed: &OsStr) -> Result<()> {
+    const REMEDY: &str = "name a directory, an image, or nothing for a tree that is put together";
     let path = Path::new(typed);
-    let is_path = typed.as_bytes().contains(&b'/') || path.exists();
-    if is_path && let Err(cause) = path.metadata() {
-        // A tag may stand behind the path of an image.
-        let Ok(Reference::Path(reference)) = Reference::parse(typed) else { return Ok(()) };
-        if reference.path.exists() {
-            return Ok(());
+    // A tag may stand behind the path of an image, and a name is looked for in the store.
+    let Ok(Reference::Path(reference)) = Reference::parse(typed) else { return Ok(()) };
+    let what = || format!("cannot make {} the root", path.display());
+    match reference.path.metadata() {
+        Err(cause) => Err(Error::io(what(), &cause).remedy(REMEDY)),
+        Ok(meta) if !meta.is_dir() && !reference::looks_like_image(&reference.path) => {
+            Err(Error::new(what()).rule("it is neither a directory nor an image archive").remedy(REMEDY))
         }
-        return Err(Error::io(format!("cannot make {} the root", path.display()), &cause)
-            .remedy("name a directory, an image, or nothing for a tree that is put together"));
+        Ok(_) => Ok(()),
     }
-    Ok(())
 }
 
 fn directory(typed: &OsStr) -> Result<PathBuf> {
     let shown = typed.to_string_lossy().into_owned();
-    let failed = |cause: std::io::Error| Error::io(format!("cannot make {shown} the root"), &cause).chapter("3");
+    let failed =
+        |cause: std::io::Error| Error::io(format!("cannot make {shown} the root"), &cause).chapter("3");
     let path = Path::new(typed).canonicalize().map_err(failed)?;
     // Looking up a name in it, though it be its own, takes the right that chroot takes too.
     path.join(".").metadata().map_err(|cause| {
-        failed(cause).rule("chroot takes the right to search the directory (its x bit)").remedy("chmod +x the directory")
+        failed(cause)
+            .rule("chroot takes the right to search the directory (its x bit)")
+            .remedy("chmod +x the directory")
     })?;
     if path == Path::new("/") {
         return Err(Error::new("cannot make / the root")
@@ -297,7 +300,9 @@ fn refuse_impossible(story: &Story, rootless: bool, here: &Host) -> Result<()> {
     if rootless {
         here.user_namespaces().map_err(|why| {
             Error::new("cutaway chroot cannot work here")
-                .rule(format!("without CAP_SYS_CHROOT (and CAP_SYS_ADMIN for mounts) it takes a user namespace: {why}"))
+                .rule(format!(
+                    "without CAP_SYS_CHROOT (and CAP_SYS_ADMIN for mounts) it takes a user namespace: {why}"
+                ))
                 .remedy("run it as root")
                 .chapter("14")
         })?;
@@ -468,7 +473,8 @@ mod tests {
 
     #[test]
     fn a_new_root_that_is_no_mount_is_refused_in_two_ways() {
-        let table = b"1 0 8:1 / / rw - ext4 a rw\n2 1 0:2 / /tmp rw - tmpfs b rw\n3 1 0:3 / /srv/r rw - ext4 c rw\n";
+        let table =
+            b"1 0 8:1 / / rw - ext4 a rw\n2 1 0:2 / /tmp rw - tmpfs b rw\n3 1 0:3 / /srv/r rw - ext4 c rw\n";
         let here = Host::default().with_mounts(parse(table));
         assert_eq!(not_mounted(Path::new("/srv/x"), false, &here), Some(Errno::EBUSY));
         assert_eq!(not_mounted(Path::new("/srv/x"), true, &here), Some(Errno::EINVAL));

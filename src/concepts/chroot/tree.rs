@@ -20,6 +20,9 @@ use crate::sys::{Errno, Slot, Syscall, Text};
 
 /// Programs that make a shell useful, where this machine has them.
 const COMPANIONS: [&str; 4] = ["ls", "cat", "mkdir", "chroot"];
+/// A shell for a person, where this machine has it. In a pid namespace of its own dash ends with an error: it gives the
+/// terminal back to a process group that is not in there.
+const COMFORT: &str = "bash";
 /// The shell, as it is called inside.
 const SHELL: &str = "/bin/sh";
 /// A program that is never there.
@@ -50,10 +53,12 @@ impl Tree {
         })?;
         let mut programs = vec![("sh".to_owned(), shell)];
         let mut wanted: Vec<&str> = words.map(|_| COMPANIONS.to_vec()).unwrap_or_default();
-        wanted.extend(words.and_then(name));
+        wanted.extend(words.and_then(|words| if words.is_empty() { Some(COMFORT) } else { name(words) }));
         for name in wanted {
             // A companion that this machine lacks is no loss; that the command itself is missing is said later.
-            if let (false, Ok(program)) = (programs.iter().any(|(known, _)| known == name), host::program(name)) {
+            if let (false, Ok(program)) =
+                (programs.iter().any(|(known, _)| known == name), host::program(name))
+            {
                 programs.push((name.to_owned(), program));
             }
         }
@@ -62,14 +67,20 @@ impl Tree {
 
     /// The command, if it is one of the programs.
     pub fn command(&self, words: &[OsString]) -> Result<Command> {
+        let has = |name: &&str| self.programs.iter().any(|(known, _)| known == name);
         if words.is_empty() {
-            return Ok(Command::new(SHELL, &[SHELL.into()]));
+            let shell = Some(COMFORT).filter(has).unwrap_or("sh");
+            let shell = OsString::from(format!("/bin/{shell}"));
+            return Ok(Command::new(shell.as_os_str(), std::slice::from_ref(&shell)));
         }
-        let found = name(words).filter(|name| self.programs.iter().any(|(known, _)| known == name));
+        let found = name(words).filter(has);
         let found = found.ok_or_else(|| {
             let all: Vec<_> = self.programs.iter().map(|(name, _)| format!("/bin/{name}")).collect();
             Error::new(format!("there is no program {} in the new root", words[0].to_string_lossy()))
-                .rule(format!("the tree holds {}: what else this machine has is not in there", all.join(", ")))
+                .rule(format!(
+                    "the tree holds {}: what else this machine has is not in there",
+                    all.join(", ")
+                ))
                 .remedy("name an image, such as `demo`, or a directory")
                 .exit(exit::NOT_FOUND)
         })?;
@@ -78,7 +89,8 @@ impl Tree {
 
     /// The files other than programs, each once: where they are put, and what of this machine they are.
     fn needs(&self) -> BTreeSet<(&Path, &Path)> {
-        let all = self.programs.iter().flat_map(|(_, program)| program.loader.iter().chain(&program.libraries));
+        let all =
+            self.programs.iter().flat_map(|(_, program)| program.loader.iter().chain(&program.libraries));
         all.map(|(at, file)| (at.as_path(), file.as_path())).collect()
     }
 
@@ -164,7 +176,7 @@ fn tries(cell: &Cell, tree: &Tree) -> Vec<Step> {
 
 /// The program is run once more, now that nothing is missing.
 pub fn run_again() -> Vec<Step> {
-    let argv = [SHELL, "-c", ":"].map(Text::from).to_vec();
+    let argv = [SHELL, "-c", "exit 0"].map(Text::from).to_vec();
     let exec = Step::say("Run the program once more")
         .why("With its loader and its libraries it starts, does nothing, and ends with 0.")
         .chapter("3")
@@ -194,7 +206,8 @@ fn memory(cell: &Cell) -> Step {
 }
 
 fn programs(cell: &Cell, tree: &Tree) -> Option<Step> {
-    let files = tree.programs.iter().map(|(name, program)| (Path::new("bin").join(name), program.file.as_path()));
+    let files =
+        tree.programs.iter().map(|(name, program)| (Path::new("bin").join(name), program.file.as_path()));
     let files: Vec<_> = files.collect();
     let step = bind(cell, files.iter().map(|(at, file)| (at.as_path(), *file)))?;
     Some(step.say_put(tree.programs.len() == 1))
@@ -228,7 +241,8 @@ fn bind<'a>(cell: &Cell, files: impl Iterator<Item = (&'a Path, &'a Path)>) -> O
     let mut all: Vec<Call> = Vec::new();
     for (at, file) in files {
         let inside = at.strip_prefix("/").unwrap_or(at);
-        let above: Vec<&Path> = inside.ancestors().skip(1).filter(|one| !one.as_os_str().is_empty()).collect();
+        let above: Vec<&Path> =
+            inside.ancestors().skip(1).filter(|one| !one.as_os_str().is_empty()).collect();
         for folder in above.into_iter().rev() {
             if !made.iter().any(|known| known == folder) {
                 made.push(folder.to_path_buf());

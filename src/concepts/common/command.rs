@@ -45,9 +45,11 @@ impl Command {
         let shown = name.to_string_lossy();
         match command::find(name, &search, Path::new("/"), view)? {
             command::Command::Found(path) => Ok(Some(Self::new(path, words))),
-            command::Command::NotFound => Err(Error::new(format!("there is no program {shown} in the new root"))
-                .rule("the new root holds its own programs: those of the host are not in there")
-                .exit(exit::NOT_FOUND)),
+            command::Command::NotFound => {
+                Err(Error::new(format!("there is no program {shown} in the new root"))
+                    .rule("the new root holds its own programs: those of the host are not in there")
+                    .exit(exit::NOT_FOUND))
+            }
             command::Command::NotExecutable(path) => {
                 Err(Error::new(format!("{} of the new root cannot be executed", path.display()))
                     .rule("it is a directory, or has no execute permission")

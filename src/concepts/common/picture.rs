@@ -34,9 +34,7 @@ impl Picture {
     pub fn layer_texts(&self) -> Vec<Text> {
         match self.unknown {
             None => self.layers.iter().map(Text::from).collect(),
-            Some(count) => {
-                (1..=count).rev().map(|number| Text::from(format!("<layer {number}>"))).collect()
-            }
+            Some(count) => (1..=count).rev().map(|number| Text::from(format!("<layer {number}>"))).collect(),
         }
     }
 }
