@@ -17,18 +17,19 @@ use super::hints::{
     subtree_control, sysfs,
 };
 
-const OVERLAY: &str = "overlay";
-const MOUNTS: &str = "mounts";
-const CHROOT: &str = "chroot";
-const PIVOT: &str = "pivot_root";
-const USERNS: &str = "user namespaces";
-const NAMESPACES: &str = "namespaces";
-const CGROUPS: &str = "cgroups";
-const CAPABILITIES: &str = "capabilities";
-const DEVICES: &str = "devices";
-const EXEC: &str = "exec";
-const NETWORK: &str = "network";
-const STORE: &str = "the store";
+// The numbers of the chapters that explain a rule.
+const OVERLAY: &str = "8";
+const MOUNTS: &str = "5";
+const CHROOT: &str = "3";
+const PIVOT: &str = "6";
+const USERNS: &str = "14";
+const NAMESPACES: &str = "17";
+const CGROUPS: &str = "22";
+const CAPABILITIES: &str = "26";
+const DEVICES: &str = "28";
+const EXEC: &str = "2";
+const NETWORK: &str = "18";
+const STORE: &str = "7";
 
 /// `EBUSY if remount => "the rule" try "what to try" read CHAPTER;` for the call that heads the block.
 macro_rules! rules {
@@ -418,7 +419,7 @@ pub const ROWS: &[Row] = rules! {
         ENOENT if present => "the program is there, and its interpreter is not: ENOENT speaks of the dynamic loader \
             that the program names, or of the program that a script names after #!"
             try "look with: readelf -l PROGRAM (\"Requesting program interpreter\"), head -n 1 SCRIPT; put \
-                that file into the root too" read EXEC;
+                that file into the root too" read CHROOT;
         ENOENT => "the program does not exist in this root; or it does, but its interpreter does not: \
             the dynamic loader that it names, or the program after #!"
             try "look with: file PROGRAM, readelf -l PROGRAM, head -n 1 SCRIPT" read EXEC;
