@@ -39,6 +39,7 @@ pub fn private(cell: &Cell) -> Option<Step> {
     })
 }
 
+// ANCHOR: change
 fn change(cell: &Cell) -> Step {
     let step = Step::say("Move the root")
         .why(
@@ -56,6 +57,7 @@ fn change(cell: &Cell) -> Step {
         step
     }
 }
+// ANCHOR_END: change
 
 /// Read without /proc, which the new root need not have.
 fn unchanged() -> Step {

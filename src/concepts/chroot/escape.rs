@@ -79,6 +79,7 @@ fn keep() -> Step {
         .call(calls::open_path("/", OFlags::O_DIRECTORY, OUTSIDE))
 }
 
+// ANCHOR: descriptor
 fn by_descriptor() -> Vec<Step> {
     vec![
         Step::say("Go where the descriptor leads")
@@ -90,6 +91,7 @@ fn by_descriptor() -> Vec<Step> {
         out("One descriptor that was left open undoes a chroot.").call(calls::close(OUTSIDE)),
     ]
 }
+// ANCHOR_END: descriptor
 
 /// By the link to the root of another process. Where process 1 will not do, a neighbour stays outside.
 fn by_proc(cell: &Cell) -> Vec<Step> {

@@ -92,6 +92,7 @@ fn bind(cell: &Cell) -> Option<Step> {
     })
 }
 
+// ANCHOR: swap
 fn swap(cell: &Cell) -> Step {
     Step::say("Swap the root mount")
         .why(
@@ -104,6 +105,7 @@ fn swap(cell: &Cell) -> Step {
         .look_at([Probe::Root])
         .expect([Claim::OtherRoot(None)])
 }
+// ANCHOR_END: swap
 
 fn proc(cell: &Cell) -> Step {
     let step = Step::say("Mount a proc of this pid namespace")
