@@ -8,6 +8,7 @@ pub mod chroot;
 pub mod cleanup;
 mod common;
 pub mod image;
+pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
@@ -129,6 +130,7 @@ pub const ALL: &[Concept] = &[
     image::CONCEPT,
     ns::CONCEPT,
     run::CONCEPT,
+    lab::CONCEPT,
     cleanup::CONCEPT,
     book::CONCEPT,
 ];

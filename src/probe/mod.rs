@@ -12,6 +12,7 @@ mod diff;
 pub mod fds;
 pub mod host;
 pub mod ids;
+pub mod inside;
 pub mod ipc;
 pub mod links;
 pub mod mounts;
@@ -23,6 +24,7 @@ mod process;
 mod read;
 pub mod root;
 pub mod tree;
+pub mod work;
 
 use std::path::PathBuf;
 
