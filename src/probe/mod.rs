@@ -23,6 +23,7 @@ pub mod place;
 pub mod privileges;
 mod process;
 mod read;
+pub mod root;
 pub mod tree;
 pub mod wires;
 pub mod work;
@@ -105,6 +106,12 @@ pub enum Probe {
         /// The pairs.
         pairs: Vec<(String, String)>,
     },
+    /// The root and the working directory of the acting process.
+    Root,
+    /// The root and the working directory of another process.
+    RootOf(Value),
+    /// The mount table of another process: what it can reach from its root.
+    MountsOf(Value),
 }
 
 impl Probe {
@@ -137,6 +144,9 @@ impl Probe {
             Self::Learned(_) => "what the bridge has learned".to_owned(),
             Self::Kept(path) => format!("namespace on {}", path.display()),
             Self::Passed { .. } => "what was mounted, and whether it passes to the other".to_owned(),
+            Self::Root => "root and working directory".to_owned(),
+            Self::RootOf(pid) => format!("root and working directory of {pid}"),
+            Self::MountsOf(pid) => format!("mounts of {pid}"),
         }
     }
 
@@ -169,6 +179,9 @@ impl Probe {
             Self::Learned(socket) => wires::learned(socket),
             Self::Kept(path) => census::snapshot_of_file(path),
             Self::Passed { base, pairs } => mounts::passed(base, pairs),
+            Self::Root => root::snapshot(None),
+            Self::RootOf(pid) => root::snapshot(Some(known(pid))),
+            Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
         }
     }
 
@@ -192,7 +205,9 @@ impl Probe {
             | Self::Process(value)
             | Self::Members(value)
             | Self::Learned(value)
-            | Self::CgroupsOf(value) => vec![value],
+            | Self::CgroupsOf(value)
+            | Self::RootOf(value)
+            | Self::MountsOf(value) => vec![value],
             Self::Wires(spaces) => {
                 spaces.iter_mut().flat_map(|space| [&mut space.namespace, &mut space.socket]).collect()
             }
@@ -238,6 +253,9 @@ mod tests {
             Probe::Clocks,
             Probe::Ipc,
             Probe::CgroupsOf(Value::Known(std::process::id().into())),
+            Probe::Root,
+            Probe::RootOf(Value::Known(std::process::id().into())),
+            Probe::MountsOf(Value::Known(std::process::id().into())),
         ];
         for probe in all {
             let value = probe.read();

@@ -9,6 +9,7 @@
 pub mod listing;
 pub mod sleeper;
 pub mod trace;
+pub mod window;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

@@ -283,7 +283,7 @@ fn candidates(words: &[OsString], target: &Target, joins: &[Join]) -> Result<Vec
             .exit(exit::NOT_FOUND));
         }
     }
-    Ok(places.into_iter().map(|path| Command::at(path, words)).flat_map(|command| command.calls()).collect())
+    Ok(places.into_iter().map(|path| Command::new(path, words)).flat_map(|command| command.calls()).collect())
 }
 
 /// Whether a path exists below a root. A link is not followed: it would be looked up in this process's own root.
