@@ -115,8 +115,13 @@ pub fn parse(table: &[u8]) -> Vec<Mount> {
 
 /// The mount table of this process, or why it cannot be read.
 pub fn table() -> Result<Vec<Mount>, String> {
-    let file = Path::new("/proc/self/mountinfo");
-    read::bytes(file).map(|table| parse(&table)).map_err(|cause| read::reason(file, &cause))
+    table_of("self")
+}
+
+/// The mount table of a process: what it can reach from its root.
+pub fn table_of(pid: &str) -> Result<Vec<Mount>, String> {
+    let file = PathBuf::from(format!("/proc/{pid}/mountinfo"));
+    read::bytes(&file).map(|table| parse(&table)).map_err(|cause| read::reason(&file, &cause))
 }
 
 /// The mount that a path is on: the last of those with the longest mount point.
@@ -129,10 +134,38 @@ pub fn holding<'a>(table: &'a [Mount], path: &Path) -> Option<&'a Mount> {
 /// The snapshot.
 #[must_use]
 pub fn snapshot() -> Json {
-    match table() {
+    snapshot_of("self")
+}
+
+/// The snapshot of a process's mount table.
+#[must_use]
+pub fn snapshot_of(pid: &str) -> Json {
+    match table_of(pid) {
         Ok(table) => table.iter().map(one).collect(),
         Err(why) => json!({ "unreadable": why }),
     }
+}
+
+/// What passed between pairs of mounts below a directory: whether what was mounted on `there` below the first appears
+/// below the second, and what was mounted on `back` below the second appears below the first.
+#[must_use]
+pub fn passed(base: &Path, pairs: &[(String, String)]) -> Json {
+    let table = match table() {
+        Ok(table) => table,
+        Err(why) => return json!({ "unreadable": why }),
+    };
+    let is_mounted = |path: PathBuf| table.iter().any(|mount| mount.at == path);
+    let word = |passes: bool| if passes { "passes" } else { "stays" };
+    let row = |(first, second): &(String, String)| {
+        let name = format!("{first} and {second}");
+        if !is_mounted(base.join(second)) {
+            return json!({ "pair": name, "there": "no second mount can be made of it" });
+        }
+        let there = word(is_mounted(base.join(second).join("there")));
+        let back = word(is_mounted(base.join(first).join("back")));
+        json!({ "pair": name, "there": format!("below {first}: {there}"), "back": format!("below {second}: {back}") })
+    };
+    pairs.iter().map(row).collect()
 }
 
 fn one(mount: &Mount) -> Json {

@@ -5,21 +5,23 @@
 //! and the kernel's sources (`fs/namespace.c`, `fs/overlayfs/super.c`, `kernel/fork.c`, `kernel/cgroup/`).
 
 use nix::errno::Errno::{
-    self, E2BIG, EACCES, EAGAIN, EBADF, EBUSY, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELIBBAD,
-    ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY,
-    ENOTTY, ENXIO, EOPNOTSUPP, EPERM, EPIPE, EPROTONOSUPPORT, EROFS, ESRCH, ESTALE, ETXTBSY, EXDEV,
+    self, E2BIG, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EBADF, EBUSY, EDQUOT, EEXIST, EFBIG,
+    EHOSTUNREACH, EINTR, EINVAL, EIO, EISDIR, ELIBBAD, ELOOP, EMFILE, ENAMETOOLONG, ENETUNREACH, ENFILE,
+    ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP, EPERM,
+    EPIPE, EPROTONOSUPPORT, EROFS, ESRCH, ESTALE, ETXTBSY, EXDEV,
 };
 
 use super::Hint;
 use super::hints::{
-    Row, always, bind, control_group, cpu_limit, cpuset_procs, device, file, id_map, in_cgroup, into_cgroup,
-    memory_limit, new_user, overlay, proc, procs, propagation, remount, setgroups_file, subtree_control,
-    sysfs,
+    Row, always, bind, control_group, cpu_limit, cpuset_procs, device, file, id_map, idmap, in_cgroup,
+    into_cgroup, magic_link, memory_limit, new_user, overlay, present, proc, procs, propagation, remount,
+    setgroups_file, subtree_control, sysfs,
 };
 
 // The numbers of the chapters that explain a rule.
 const OVERLAY: &str = "8";
 const MOUNTS: &str = "5";
+const CHROOT: &str = "3";
 const PIVOT: &str = "6";
 const USERNS: &str = "14";
 const NAMESPACES: &str = "17";
@@ -143,6 +145,10 @@ pub const ROWS: &[Row] = rules! {
     chroot {
         EPERM => "chroot needs CAP_SYS_CHROOT in this user namespace"
             try "run as root, or in a user namespace of its own" read CAPABILITIES;
+        EACCES => "the directory, or one on the way to it, may not be searched by this user"
+            try "chmod +x the directory" read CHROOT;
+        ENOENT => "the directory does not exist, as seen from the root that counts until now" read CHROOT;
+        ENOTDIR => "only a directory can be a root" read CHROOT;
     }
     fsopen {
         ENODEV => "this kernel does not know the file system type"
@@ -178,6 +184,12 @@ pub const ROWS: &[Row] = rules! {
             try "copy with AT_RECURSIVE" read MOUNTS;
     }
     mount_setattr {
+        EINVAL if idmap => "this file system cannot be mounted with other ids (ext4 and xfs can since Linux 5.12, \
+            btrfs 5.15, tmpfs 6.3), or the mount is attached already, or the user namespace is the first one"
+            read MOUNTS;
+        EPERM if idmap => "an idmapped mount needs CAP_SYS_ADMIN in the user namespace that mounted the file \
+            system first: that of the host, for its disks"
+            try "run as root" read MOUNTS;
         EINVAL => "the path is no mount point, or an attribute cannot be set this way" read MOUNTS;
         EPERM => "the mount came from a more privileged namespace, and its attributes are locked"
             read USERNS;
@@ -195,6 +207,9 @@ pub const ROWS: &[Row] = rules! {
             try "run on the host" read CGROUPS;
         EACCES if id_map => "only the owner of the user namespace and its parent's privileged users may \
             write its maps" read USERNS;
+        EACCES if magic_link => "this link of /proc leads into another process by itself: to follow it takes \
+            the right to trace that process, which root of a user namespace has over that namespace only"
+            read CHROOT;
         EACCES => "a directory on the way may not be searched, or the file's mode does not allow this \
             access";
         ENXIO => "no driver answers for this device node, or nobody reads the fifo" read DEVICES;
@@ -408,6 +423,10 @@ pub const ROWS: &[Row] = rules! {
         ESRCH => "the process of this pidfd has ended" read NAMESPACES;
     }
     execve {
+        ENOENT if present => "the program is there, and its interpreter is not: ENOENT speaks of the dynamic loader \
+            that the program names, or of the program that a script names after #!"
+            try "look with: readelf -l PROGRAM (\"Requesting program interpreter\"), head -n 1 SCRIPT; put \
+                that file into the root too" read CHROOT;
         ENOENT => "the program does not exist in this root; or it does, but its interpreter does not: \
             the dynamic loader that it names, or the program after #!"
             try "look with: file PROGRAM, readelf -l PROGRAM, head -n 1 SCRIPT" read EXEC;
@@ -498,12 +517,30 @@ pub const ROWS: &[Row] = rules! {
         EPERM => "changing the network needs CAP_NET_ADMIN in the user namespace that owns the network \
             namespace"
             try "run as root, or in a network namespace of its own" read NETWORK;
+        ENETUNREACH => "no route of this network namespace leads there: no interface that is up has an \
+            address in that network, and there is no default route" read NETWORK;
+        EHOSTUNREACH => "a route leads there, but nobody answered for the address" read NETWORK;
     }
     recvfrom {
         EPERM => "changing the network needs CAP_NET_ADMIN in the user namespace that owns the network \
             namespace"
             try "run as root, or in a network namespace of its own" read NETWORK;
         ENODEV => "there is no interface of this index in the network namespace" read NETWORK;
+        EOPNOTSUPP => "the kernel knows no interface of this kind: veth and bridge are modules, and this one \
+            was built without it or may not load it"
+            try "as root: modprobe veth bridge" read NETWORK;
+        EEXIST => "the network namespace has an interface, an address or a route like this already" read NETWORK;
+        ENETUNREACH => "no route of the network namespace leads to the gateway" read NETWORK;
+        EADDRNOTAVAIL => "the interface does not have this address" read NETWORK;
+        EAGAIN => "nothing arrived in the time that the socket waits" read NETWORK;
+    }
+    bind {
+        EADDRINUSE => "another socket of this network namespace has this port"
+            try "end the program that listens there" read NETWORK;
+        EADDRNOTAVAIL => "no interface of this network namespace has this address" read NETWORK;
+        EACCES => "ports below 1024 need CAP_NET_BIND_SERVICE in the user namespace that owns the network \
+            namespace"
+            try "choose a higher port" read NETWORK;
     }
 };
 
