@@ -73,6 +73,11 @@ const COMMANDS: &[Case] = &[
     both("ns time", 0),
     both("ns cgroup -- /bin/true", 0),
     both("ns uts -- /nowhere", 127),
+    root("cgroup memory --limit 16m", 0),
+    root("cgroup cpu", 0),
+    root("cgroup pids --limit 5", 0),
+    root("cgroup freeze", 0),
+    both("cgroup pids --limit 1", 1),
 ];
 
 #[test]
@@ -277,6 +282,11 @@ const PLUMBING: &[Plumbing] = &[
                         .iter()
                         .any(|what| line.text.contains(what))
         },
+    },
+    Plumbing {
+        file: "src/engine/bulk.rs, src/engine/undo.rs, src/probe/check.rs",
+        why: "a moment's pause before something is looked at again; a plan's own naps are whole seconds",
+        is: |line, _, _| line.name == "clock_nanosleep" && line.text.contains("{tv_sec=0, tv_nsec="),
     },
     Plumbing {
         file: "src/engine/link.rs",

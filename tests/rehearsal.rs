@@ -265,6 +265,10 @@ const LINES: &[&[&str]] = &[
     &["ns", "user"],
     &["ns", "time"],
     &["ns", "cgroup"],
+    &["cgroup", "memory"],
+    &["cgroup", "cpu"],
+    &["cgroup", "pids"],
+    &["cgroup", "freeze"],
 ];
 
 /// All plans that can be made here: a limit, for one, has no place for a user to whom no group was delegated.

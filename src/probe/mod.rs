@@ -14,6 +14,7 @@ pub mod host;
 pub mod ids;
 pub mod ipc;
 pub mod links;
+pub mod meter;
 pub mod mounts;
 pub mod ns;
 mod origin;
@@ -84,6 +85,8 @@ pub enum Probe {
     Ipc,
     /// The cgroups of another process.
     CgroupsOf(Value),
+    /// What meters say at this moment.
+    Numbers(Vec<meter::Meter>),
 }
 
 impl Probe {
@@ -110,6 +113,7 @@ impl Probe {
             Self::Clocks => "clocks".to_owned(),
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
+            Self::Numbers(_) => "numbers of the group".to_owned(),
         }
     }
 
@@ -136,6 +140,7 @@ impl Probe {
             Self::Clocks => clocks::snapshot(),
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
+            Self::Numbers(meters) => meter::snapshot(meters),
         }
     }
 
@@ -203,6 +208,11 @@ mod tests {
             Probe::Clocks,
             Probe::Ipc,
             Probe::CgroupsOf(Value::Known(std::process::id().into())),
+            Probe::Numbers(vec![meter::Meter::file(
+                "threads",
+                "/proc/sys/kernel/threads-max",
+                meter::Unit::Count,
+            )]),
         ];
         for probe in all {
             let value = probe.read();

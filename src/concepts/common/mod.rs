@@ -1,4 +1,6 @@
-//! What several concepts tell in the same way: the birth of a child, and a command of the host.
+//! What several concepts tell in the same way: the birth of a child, a command of the host, a group.
 
+pub mod amount;
 pub mod birth;
 pub mod command;
+pub mod group;
