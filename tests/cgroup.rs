@@ -172,10 +172,10 @@ fn a_limit_out_of_range_is_refused_before_anything_is_done() {
         ("pids", "x", "number of processes"),
     ] {
         let value = format!("--limit={value}");
-        bed.cutaway(line(lesson, &[&value])).quiet().done().exits(1).says(&["--limit", word]);
+        bed.cutaway(line(lesson, &[&value])).quiet().done().exits(125).says(&["--limit", word]);
     }
-    bed.cutaway(["cgroup", "nonsense"]).done().exits(2);
-    bed.cutaway(["cgroup"]).done().exits(2);
+    bed.cutaway(["cgroup", "nonsense"]).done().exits(125);
+    bed.cutaway(["cgroup"]).done().exits(125);
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn an_ordinary_user_needs_a_delegated_group_and_can_use_one() {
         return;
     }
     let Some(bed) = Bed::new(Who::User) else { return };
-    let refused = bed.cutaway(line("pids", &[])).quiet().done().exits(1);
+    let refused = bed.cutaway(line("pids", &[])).quiet().done().exits(125);
     refused.says(&["no group with the controller pids", "Delegate=yes"]);
     let Some(delegated) = Delegated::new(&bed, "pids") else { return };
     let procs = delegated.0.join("cgroup.procs");

@@ -46,6 +46,7 @@ const COMMANDS: &[Case] = &[
     both("run --tmpfs /scratch --tmpfs /run:size=1m,exec --read-only -- /bin/ls /scratch", 0),
     root("run --memory 64m --cpus 0.5 --pids-limit 50 -u 1000:1000 -w / -- /bin/id", 0),
     both("run --init -- /bin/sh -c '(sleep 0.01 &) ; exit 3'", 3),
+    root("run --memory 64m --memory-swap 64m --cpu-shares 512 --cpuset-cpus 0 -- /bin/true", 0),
     root("run --init --memory 64m -u 1000:1000 -w / -- /bin/true", 0),
     both("run --network host --pids-limit -1 --allow-setuid -- /bin/true", 0),
     both("run --rootfs BED/rootfs -- /bin/sh -c 'echo x >/new'", 0),
@@ -77,7 +78,10 @@ const COMMANDS: &[Case] = &[
     root("cgroup cpu", 0),
     root("cgroup pids --limit 5", 0),
     root("cgroup freeze", 0),
-    both("cgroup pids --limit 1", 1),
+    both("cgroup pids --limit 1", 125),
+    root("cgroup run --memory 64m --cpus 0.5 --pids 20 -- /bin/sh -c 'exit 7'", 7),
+    root("cgroup run -- /bin/true", 0),
+    both("cgroup run -- /nowhere", 127),
 ];
 
 #[test]

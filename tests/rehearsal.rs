@@ -269,6 +269,7 @@ const LINES: &[&[&str]] = &[
     &["cgroup", "cpu"],
     &["cgroup", "pids"],
     &["cgroup", "freeze"],
+    &["cgroup", "run", "--memory", "64m", "--cpus", "0.5", "--cpuset-cpus", "0", "--", "/bin/true"],
 ];
 
 /// All plans that can be made here: a limit, for one, has no place for a user to whom no group was delegated.

@@ -8,6 +8,7 @@ mod cpu;
 mod freeze;
 mod memory;
 mod pids;
+mod run;
 
 use clap::{Arg, ArgMatches};
 
@@ -20,8 +21,8 @@ use crate::probe::meter::Meter;
 use crate::sys::flags::Signal;
 use crate::sys::{Errno, Slot, Syscall};
 
-/// The concept.
-pub const CONCEPT: Concept = Concept { name: "cgroup", command, stages: &[cgroup], failure: exit::FAILED };
+/// The concept. The exit code of `cgroup run` is the command's, so that cutaway's own failure needs another.
+pub const CONCEPT: Concept = Concept { name: "cgroup", command, stages: &[cgroup], failure: exit::CUTAWAY };
 
 /// A lesson: its name on the command line, what it is about, its limit if it has one, and its story.
 struct Lesson {
@@ -90,11 +91,15 @@ fn command() -> clap::Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(LESSONS.iter().map(room))
+        .subcommand(run::command())
 }
 
 fn cgroup(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     // clap requires one of them.
     let Some((name, matches)) = matches.subcommand() else { return Ok(Stage::Nothing) };
+    if name == "run" {
+        return run::plan(matches, context);
+    }
     let Some(lesson) = LESSONS.iter().find(|lesson| lesson.name == name) else { return Ok(Stage::Nothing) };
     let limit = lesson.limit.as_ref().and_then(|_| matches.get_one::<String>("limit"));
     let plan = (lesson.plan)(limit.map(String::as_str), context)?;

@@ -1,6 +1,9 @@
-//! What several concepts tell in the same way: the birth of a child, a command of the host, a group.
+//! What several concepts tell in the same way: the birth of a child, a command of the host, groups and
+//! their limits.
 
 pub mod amount;
 pub mod birth;
 pub mod command;
 pub mod group;
+pub mod groups;
+pub mod limits;
