@@ -265,10 +265,12 @@ const LINES: &[&[&str]] = &[
     &["ns", "user"],
     &["ns", "time"],
     &["ns", "cgroup"],
+    &["cgroup", "rules"],
     &["cgroup", "memory"],
     &["cgroup", "cpu"],
     &["cgroup", "pids"],
     &["cgroup", "freeze"],
+    &["cgroup", "io"],
     &["cgroup", "run", "--memory", "64m", "--cpus", "0.5", "--cpuset-cpus", "0", "--", "/bin/true"],
 ];
 

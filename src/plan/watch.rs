@@ -84,6 +84,8 @@ pub enum Finding {
         /// The percentage.
         percent: u64,
     },
+    /// It has grown by at most so much in a second.
+    PerSecondAtMost(usize, u64),
     /// It has grown.
     Grew(usize),
     /// It has not changed.
@@ -137,6 +139,9 @@ impl Finding {
                 let names: Vec<_> = which.iter().map(name).collect();
                 format!("{} together get at most {percent} % of a processor", names.join(" and "))
             }
+            Self::PerSecondAtMost(at, most) => {
+                format!("{} rose by at most {} in a second", name(at), amount(at, *most))
+            }
             Self::Grew(at) => format!("{} has risen", name(at)),
             Self::Still(at) => format!("{} has not changed", name(at)),
             Self::NeverAbove(at, most) => format!("{} was never above {}", name(at), amount(at, *most)),
@@ -160,6 +165,10 @@ impl Finding {
                 let all: u64 = meters.iter().map(|at| of(at).growth()).sum();
                 let share = all * 100 / us.max(1);
                 verdict(share <= *percent, format!("{share} %"))
+            }
+            Self::PerSecondAtMost(at, most) => {
+                let speed = u128::from(of(at).growth()) * 1_000_000 / u128::from(us.max(1));
+                verdict(speed <= u128::from(*most), format!("{speed} in a second"))
             }
             Self::Grew(at) => {
                 verdict(of(at).growth() > 0, format!("it stayed at {}", of(at).last.unwrap_or(0)))
@@ -193,6 +202,9 @@ mod tests {
         assert!(!holds(&Finding::Times { more: 0, less: 1, tenths: 31 }));
         assert!(holds(&Finding::TogetherAtMost { meters: vec![0, 1], percent: 80 }));
         assert!(!holds(&Finding::TogetherAtMost { meters: vec![0, 1], percent: 79 }));
+        assert!(
+            holds(&Finding::PerSecondAtMost(0, 600_000)) && !holds(&Finding::PerSecondAtMost(0, 599_999))
+        );
         assert!(holds(&Finding::Grew(1)) && !holds(&Finding::Grew(2)));
         assert!(holds(&Finding::Still(2)) && !holds(&Finding::Still(0)));
         assert!(holds(&Finding::NeverAbove(2, 9)) && !holds(&Finding::NeverAbove(2, 8)));

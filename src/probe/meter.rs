@@ -76,7 +76,12 @@ impl Meter {
     }
 
     /// A number behind a word in a file.
-    pub fn word(name: &'static str, file: impl Into<PathBuf>, word: &'static str, unit: Unit) -> Self {
+    pub fn word(
+        name: &'static str,
+        file: impl Into<PathBuf>,
+        word: impl Into<Cow<'static, str>>,
+        unit: Unit,
+    ) -> Self {
         let source = Source::Word { file: file.into(), word: word.into() };
         Self { name: name.into(), source, unit, full: None }
     }
@@ -151,16 +156,17 @@ pub fn mebibytes(bytes: u64) -> String {
     format!("{}.{} {name}", bytes / unit, bytes % unit * 10 / unit)
 }
 
-/// The number behind a word at the beginning of a line, or, with two words, behind `second=` on that line.
+/// The number behind a word at the beginning of a line, or, with two words, behind `second=` or `second ` on such a
+/// line.
 #[must_use]
 pub fn behind(text: &str, word: &str) -> Option<u64> {
     let (first, second) = word.split_once(' ').map_or((word, None), |(first, second)| (first, Some(second)));
-    let line = text.lines().find(|line| line.split_whitespace().next() == Some(first))?;
-    let mut fields = line.split_whitespace().skip(1);
-    match second {
-        None => fields.next()?.parse().ok(),
-        Some(key) => fields.find_map(|field| field.strip_prefix(key)?.strip_prefix('=')?.parse().ok()),
-    }
+    let lines = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    lines.filter(|fields| fields.first() == Some(&first)).find_map(|fields| match second {
+        None => fields.get(1)?.parse().ok(),
+        Some(key) if fields.get(1) == Some(&key) => fields.get(2)?.parse().ok(),
+        Some(key) => fields.iter().find_map(|field| field.strip_prefix(key)?.strip_prefix('=')?.parse().ok()),
+    })
 }
 
 #[cfg(test)]
@@ -176,6 +182,7 @@ mod tests {
         assert_eq!(behind(pressure, "some total"), Some(77));
         assert_eq!(behind(pressure, "full total"), Some(5));
         assert_eq!(behind("8:0 rbytes=5 wbytes=7\n", "8:0 wbytes"), Some(7));
+        assert_eq!(behind("8:0 Read 5\n8:0 Write 7\n9:0 Write 1\n", "8:0 Write"), Some(7));
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod check;
 mod claim;
 pub mod clocks;
 mod diff;
+pub mod disk;
 pub mod fds;
 pub mod host;
 pub mod ids;
@@ -87,6 +88,8 @@ pub enum Probe {
     CgroupsOf(Value),
     /// What meters say at this moment.
     Numbers(Vec<meter::Meter>),
+    /// In which tree each controller of control groups is.
+    Controllers,
 }
 
 impl Probe {
@@ -114,6 +117,7 @@ impl Probe {
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
             Self::Numbers(_) => "numbers of the group".to_owned(),
+            Self::Controllers => "controllers".to_owned(),
         }
     }
 
@@ -141,6 +145,7 @@ impl Probe {
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
             Self::Numbers(meters) => meter::snapshot(meters),
+            Self::Controllers => cgroup::controllers(),
         }
     }
 
@@ -213,6 +218,7 @@ mod tests {
                 "/proc/sys/kernel/threads-max",
                 meter::Unit::Count,
             )]),
+            Probe::Controllers,
         ];
         for probe in all {
             let value = probe.read();

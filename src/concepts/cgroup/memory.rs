@@ -162,14 +162,14 @@ fn page_cache(group: &Group, numbers: &Numbers, limit: u64, context: &Context) -
 }
 
 /// A folder for temporary files on a disk, and a name in it.
-fn place_of_file(context: &Context) -> Option<PathBuf> {
+pub fn place_of_file(context: &Context) -> Option<PathBuf> {
     let folders = [std::env::temp_dir(), "/var/tmp".into(), context.state.clone()];
     let is_usable = |folder: &PathBuf| folder.is_dir() && group::is_on_disk(context, folder);
     let folder = folders.into_iter().filter_map(|folder| folder.canonicalize().ok()).find(is_usable)?;
     Some(folder.join(group::name()))
 }
 
-fn make_file(path: &Path) -> Step {
+pub fn make_file(path: &Path) -> Step {
     let flags = OFlags::O_CREAT | OFlags::O_EXCL | OFlags::O_CLOEXEC;
     let (dir, access) = (Value::CWD, Access::O_WRONLY);
     let open = Syscall::Openat { dir: dir.clone(), path: path.into(), access, flags, mode: 0o600 };

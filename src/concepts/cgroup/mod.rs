@@ -6,8 +6,10 @@
 
 mod cpu;
 mod freeze;
+mod io;
 mod memory;
 mod pids;
+mod rules;
 mod run;
 
 use clap::{Arg, ArgMatches};
@@ -42,6 +44,12 @@ struct Limit {
 /// Every lesson, in teaching order.
 const LESSONS: &[Lesson] = &[
     Lesson {
+        name: "rules",
+        about: "Which tree a controller is in, and the two refusals of version 2",
+        limit: None,
+        plan: rules::plan,
+    },
+    Lesson {
         name: "memory",
         about: "Memory that grows to its limit: page cache, throttling, the OOM kill",
         limit: Some(Limit { value: "BYTES", default: "64m", help: "How much memory the group may use" }),
@@ -62,6 +70,16 @@ const LESSONS: &[Lesson] = &[
         about: "A fork bomb that ends in EAGAIN and nothing else",
         limit: Some(Limit { value: "NUMBER", default: "20", help: "How many processes the group may hold" }),
         plan: pids::plan,
+    },
+    Lesson {
+        name: "io",
+        about: "A disk that is written to no faster than allowed",
+        limit: Some(Limit {
+            value: "BYTES",
+            default: "2m",
+            help: "How many bytes may be written in a second",
+        }),
+        plan: io::plan,
     },
     Lesson {
         name: "freeze",

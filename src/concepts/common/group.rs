@@ -83,6 +83,12 @@ impl Group {
         format!("cgroups: {layout}; {} {what}", self.controller)
     }
 
+    /// Whether the controller is not enabled yet for groups here.
+    #[must_use]
+    pub fn must_enable(&self) -> bool {
+        self.enable.is_some()
+    }
+
     /// The step that enables the controller, where that is still to be done.
     #[must_use]
     pub fn enable(&self) -> Option<Step> {

@@ -83,22 +83,32 @@ fn cpuset(limits: &Limits, context: &Context) -> (Values, Values) {
 
 /// Which of its files sets a weight depends on the I/O scheduler that the kernel was built with.
 fn blkio(limits: &Limits, context: &Context) -> (Values, Values) {
-    let Some(weight) = limits.blkio_weight else { return (Vec::new(), Vec::new()) };
-    let file = weight_file(context).unwrap_or("io.weight");
+    let (Some(weight), Ok(file)) = (limits.blkio_weight, weight_file(context)) else {
+        return (Vec::new(), Vec::new());
+    };
     let value = if file == "io.weight" { io_weight(weight) } else { weight };
     let all = vec![(file, value.to_string())];
     (all.clone(), all)
 }
 
-/// The file that takes a weight in a group of this host, if any of its groups has one: the top group never does.
-fn weight_file(context: &Context) -> Option<&'static str> {
+/// The file that takes a weight in a group of this host. The top group has none itself, but others that tell of it.
+///
+/// # Errors
+/// Why there is none.
+pub fn weight_file(context: &Context) -> Result<&'static str, String> {
     let above = match context.here.cgroups().place(io_controller(context), context.here.is_privileged()) {
         Place::V1(above) | Place::V2 { parent: above, .. } => above,
-        Place::Nowhere(_) => return None,
+        Place::Nowhere(why) => return Err(why),
     };
-    let mut groups = std::fs::read_dir(above).ok()?.flatten().map(|entry| entry.path());
-    let all = ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"];
-    groups.find_map(|group| all.into_iter().find(|file| group.join(file).exists()))
+    let signs = [("blkio.bfq.io_serviced", "blkio.bfq.weight"), ("io.cost.qos", "io.weight")];
+    if let Some((_, file)) = signs.into_iter().find(|(sign, _)| above.join(sign).exists()) {
+        return Ok(file);
+    }
+    let mut groups = std::fs::read_dir(&above).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"];
+    groups
+        .find_map(|group| files.into_iter().find(|file| group.join(file).exists()))
+        .ok_or_else(|| format!("no group below {} has a file for a weight of block I/O", above.display()))
 }
 
 /// The controller of block I/O, which has two names.

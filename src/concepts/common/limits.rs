@@ -200,7 +200,12 @@ pub fn refuse_impossible(limits: &Limits, args: &LimitArgs, context: &Context) -
         if !wanted {
             continue;
         }
-        if let Place::Nowhere(why) = context.here.cgroups().place(controller, privileged) {
+        let no_place = match context.here.cgroups().place(controller, privileged) {
+            Place::Nowhere(why) => Some(why),
+            _ if flag == "--blkio-weight" => super::groups::weight_file(context).err(),
+            _ => None,
+        };
+        if let Some(why) = no_place {
             let remedy = if privileged {
                 "mount the controller's tree, or leave the limit out"
             } else {
