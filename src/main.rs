@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     if let Some(words) = workload::asked(std::env::args_os()) {
         return workload::run(&words);
     }
-    let matches = match cli::command().try_get_matches() {
+    let matches = match cli::parse() {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };

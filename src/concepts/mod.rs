@@ -3,6 +3,7 @@
 //!
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
+pub mod book;
 pub mod cgroup;
 pub mod cleanup;
 mod common;
@@ -122,5 +123,12 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] =
-    &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, cgroup::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] = &[
+    layers::CONCEPT,
+    image::CONCEPT,
+    ns::CONCEPT,
+    cgroup::CONCEPT,
+    run::CONCEPT,
+    cleanup::CONCEPT,
+    book::CONCEPT,
+];
