@@ -14,8 +14,9 @@ use crate::sys::{Errno, Slot, Syscall, Text, Value};
 const MEMBER: Member = Member { actor: "member", pid: Slot::new("member pid"), group: "group of the member" };
 const OLD: Member =
     Member { actor: "old member", pid: Slot::new("old member pid"), group: "group of the old member" };
-/// Controllers of version 2, those first that cost nothing.
-const CONTROLLERS: [&str; 8] = ["pids", "misc", "hugetlb", "rdma", "memory", "io", "cpu", "cpuset"];
+/// Controllers of version 2 to which the rule applies. The others (cpu, cpuset, pids) can tell threads and groups
+/// apart, and a group with processes may hand them down: it then is the root of a threaded subtree.
+const CONTROLLERS: [&str; 5] = ["memory", "io", "hugetlb", "misc", "rdma"];
 /// The user to whom a group is given: nobody.
 const NOBODY: u32 = 65534;
 
@@ -94,8 +95,8 @@ fn version_2(upper: &Group, context: &Context) -> Vec<Step> {
         Step::say("Try to hand a controller down")
             .why(
                 "EBUSY: the group holds a process. If its processes and the groups below it competed for the \
-                 same resource, nobody could say how a weight is to be understood. So a group has the one or \
-                 the other.",
+                 same memory, nobody could say what a limit means. So a group has the one or the other. \
+                 (cpu, cpuset and pids are exempt: they can weigh threads against groups.)",
             )
             .chapter("22"),
         &control,
@@ -245,7 +246,7 @@ mod tests {
         V2 {
             mount: "/cg".into(),
             own: Some("/cg".into()),
-            available: vec!["cpu".into(), "pids".into()],
+            available: vec!["cpu".into(), "memory".into()],
             enabled: enabled.iter().map(ToString::to_string).collect(),
             own_available: Vec::new(),
             writable: true,
@@ -255,13 +256,13 @@ mod tests {
 
     #[test]
     fn both_halves_of_the_rule_are_refused() {
-        let plan = plan_on(Some(v2(&["pids"]))).unwrap();
+        let plan = plan_on(Some(v2(&["memory"]))).unwrap();
         assert_eq!(plan.check(), Vec::<String>::new());
         let text = serde_json::to_string(&plan).unwrap();
         assert_eq!(text.matches(&format!("\"refused\":{}", Errno::EBUSY as i32)).count(), 3);
         assert!(!text.contains("Take the controller back"), "it was there before");
         let text = serde_json::to_string(&plan_on(Some(v2(&[]))).unwrap()).unwrap();
-        assert!(text.contains("-pids"), "{text}");
+        assert!(text.contains("-memory"), "{text}");
     }
 
     #[test]
