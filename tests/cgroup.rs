@@ -259,3 +259,103 @@ fn an_ordinary_user_needs_a_delegated_group_and_can_use_one() {
         0
     );
 }
+
+#[test]
+fn a_command_is_limited_and_its_account_told() {
+    let Some(bed) = bed() else { return };
+    let words = |limits: &[&str], command: &[&str]| {
+        let all = [&["cgroup", "run"], limits, &["--"], command].concat();
+        all.into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let state = |done: &Done, name: &str| {
+        let found = done.events().iter().find_map(|event| match event {
+            Event::State { value, .. } => value.get(name).cloned(),
+            _ => None,
+        });
+        found.unwrap_or_else(|| panic!("no {name} in {}", done.stderr))
+    };
+    // Memory: what needs more is killed, and the account says so.
+    let greedy = "x=x; while true; do x=$x$x; done";
+    let done =
+        bed.cutaway(words(&["--memory", "16m"], &["/bin/sh", "-c", greedy])).recorded().done().exits(137);
+    assert_eq!(state(&done, "killed for memory").as_u64(), Some(1));
+    // Processor time: in half a second of waiting no more than a fifth is used.
+    let busy = "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; exit 7";
+    let done = bed.cutaway(words(&["--cpus", "0.2"], &["/bin/sh", "-c", busy])).recorded().done().exits(7);
+    assert!(state(&done, "periods throttled").as_u64().unwrap() > 0, "{}", done.stderr);
+    // Processes: the shell may not fork, and says so.
+    let done =
+        bed.cutaway(words(&["--pids", "1"], &["/bin/sh", "-c", "/bin/true; /bin/true"])).recorded().done();
+    assert_ne!(done.code, 0);
+    assert!(state(&done, "refused").as_u64().unwrap() > 0, "{}", done.stderr);
+    // Processors: the list arrives.
+    let show = "grep Cpus_allowed_list /proc/self/status";
+    let done = bed.cutaway(words(&["--cpuset-cpus", "0"], &["/bin/sh", "-c", show])).quiet().done().exits(0);
+    assert_eq!(done.text().split_whitespace().last(), Some("0"));
+    // Who is left behind by the command is ended with the group.
+    let done = bed.cutaway(words(&[], &["/bin/sh", "-c", "sleep 4321 & exit 0"])).recorded().done().exits(0);
+    assert_eq!(state(&done, "still there").as_u64(), Some(1));
+    assert!(common::listing::processes("sleep 4321").is_empty());
+    bed.cutaway(words(&[], &["surely-not-there"])).quiet().done().exits(127);
+    bed.cutaway(words(&["--memory", "1k"], &["/bin/true"])).quiet().done().exits(125).says(&["--memory 1k"]);
+    bed.cutaway(["cgroup", "run"]).quiet().done().exits(125);
+}
+
+#[test]
+fn the_limit_in_effect_is_found_with_who_sets_it() {
+    let Some(bed) = bed() else { return };
+    let stat = |what: &str| bed.cutaway(["cgroup", "stat", what]).global("--json=-").done();
+    let name = bed.name();
+    let words = ["--name", &name, "--memory", "64m", "-i", "--", "/bin/sh", "-c", "echo up; sleep 20"];
+    let running = bed.run(words).quiet().start();
+    running.prints("up");
+    let json: serde_json::Value = serde_json::from_str(&stat(&name).exits(0).text()).unwrap();
+    assert_eq!(json["memory"]["in_effect"]["limit"], 64 << 20, "{json}");
+    assert!(json["memory"]["in_effect"]["by"].as_str().unwrap().contains(&name), "{json}");
+    assert_eq!(json["pids"]["in_effect"]["limit"], 2048);
+    let usage = |field: &str| json["memory"][field].as_u64().unwrap();
+    assert_eq!(usage("as_docker_stats"), usage("usage").saturating_sub(usage("inactive_file")));
+    let text = bed.cutaway(["cgroup", "stat", &name]).done().exits(0).text();
+    assert!(text.contains("set by this group itself") && text.contains("as docker stats"), "{text}");
+    let stats = bed.cutaway(["stats"]).done().exits(0).text();
+    assert!(stats.contains(&name) && stats.contains("64.0 MiB"), "{stats}");
+    let watched = bed.cutaway(["cgroup", "stat", &name, "--watch", "--every", "0.1", "--count", "3"]).done();
+    assert_eq!(watched.exits(0).text().lines().count(), 4);
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    drop(running.done());
+    stat(&name).exits(125).says(&["no group of a container", "cgroup tree"]);
+    bed.cutaway(["stats", &name]).done().exits(1).says(&["no container"]);
+}
+
+#[test]
+fn a_group_that_vanishes_meanwhile_is_said() {
+    let Some(bed) = bed() else { return };
+    let tree = group_trees().remove(0);
+    let group = tree.join(format!("cutaway-{}", bed.name()));
+    std::fs::create_dir(&group).unwrap();
+    let place = group.to_str().unwrap();
+    let running = bed.cutaway(["cgroup", "stat", place, "--watch", "--every", "0.1"]).start();
+    running.prints("time");
+    std::fs::remove_dir(&group).unwrap();
+    running.done().exits(125).says(&["is gone"]);
+    bed.cutaway(["cgroup", "stat", place]).done().exits(125).says(&["cannot look at the group"]);
+    bed.cutaway(["cgroup", "tree", "/etc"]).done().exits(125).says(&["is no group"]);
+    bed.cutaway(["cgroup", "tree", "--controller", "none"]).done().exits(125).says(&["no tree here"]);
+}
+
+#[test]
+fn the_tree_has_every_hierarchy() {
+    let Some(bed) = bed() else { return };
+    let text = bed.cutaway(["cgroup", "tree", "--depth", "1"]).done().exits(0).text();
+    for tree in group_trees() {
+        let named = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let is_named = named
+            .lines()
+            .any(|line| line.contains(&format!(" {} ", tree.display())) && line.contains("name="));
+        assert!(is_named || text.contains(&tree.display().to_string()), "{}: {text}", tree.display());
+    }
+    let json = bed.cutaway(["cgroup", "tree"]).global("--json=-").done().exits(0).text();
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert!(!json["trees"].as_array().unwrap().is_empty());
+}

@@ -84,6 +84,9 @@ const COMMANDS: &[Case] = &[
     root("cgroup run --memory 64m --cpus 0.5 --pids 20 -- /bin/sh -c 'exit 7'", 7),
     root("cgroup run -- /bin/true", 0),
     both("cgroup run -- /nowhere", 127),
+    both("cgroup tree", 0),
+    both("cgroup stat", 0),
+    both("stats", 0),
 ];
 
 #[test]

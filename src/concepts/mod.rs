@@ -12,6 +12,7 @@ pub mod layers;
 pub mod limits;
 pub mod ns;
 pub mod run;
+pub mod stats;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -129,6 +130,7 @@ pub const ALL: &[Concept] = &[
     ns::CONCEPT,
     cgroup::CONCEPT,
     run::CONCEPT,
+    stats::CONCEPT,
     cleanup::CONCEPT,
     book::CONCEPT,
 ];

@@ -8,12 +8,12 @@ use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 
 use crate::error::Error;
 use crate::plan::watch::Seen;
 use crate::plan::{Ending, Until, Watch};
-use crate::probe::meter::{Meter, Unit};
+use crate::probe::meter::{Meter, Series, Unit};
 use crate::report::event::{Event, Scale};
 use crate::sys::Slot;
 use crate::sys::process::Processes;
@@ -25,11 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The readings so far.
 struct Readings {
-    meters: Vec<Meter>,
+    series: Series,
     begun: Instant,
     seen: Vec<Seen>,
-    /// The last reading and when it was made, for shares.
-    last: Option<(Instant, Vec<Option<u64>>)>,
     count: u32,
 }
 
@@ -88,7 +86,7 @@ impl<K: Processes + 'static> Engine<K> {
         };
         loop {
             let values = readings.read();
-            if !readings.meters.is_empty() {
+            if !readings.series.meters.is_empty() {
                 let (step, ms) = (id.to_owned(), readings.ms());
                 self.emit(|engine| Event::Reading { step, actor: engine.actor.to_owned(), ms, values });
                 self.observers.iter_mut().for_each(|observer| observer.flush());
@@ -140,7 +138,7 @@ impl<K: Processes + 'static> Engine<K> {
             return Ok(());
         }
         for finding in &watch.shows {
-            let text = finding.text(&readings.meters);
+            let text = finding.text(&readings.series.meters);
             let saw = finding.check(&readings.seen, readings.us()).err();
             self.emit(|engine| Event::Claim {
                 step: id.to_owned(),
@@ -165,31 +163,17 @@ impl<K: Processes + 'static> Engine<K> {
 impl Readings {
     fn new(meters: Vec<Meter>) -> Self {
         let seen = vec![Seen::default(); meters.len()];
-        Self { meters, begun: Instant::now(), seen, last: None, count: 0 }
+        Self { series: Series::new(meters), begun: Instant::now(), seen, count: 0 }
     }
 
     /// Reads every meter; what is told of it.
     fn read(&mut self) -> Json {
-        let now = Instant::now();
-        let numbers: Vec<Option<u64>> = self.meters.iter().map(Meter::read).collect();
+        let (numbers, shown) = self.series.read();
         for (seen, number) in self.seen.iter_mut().zip(&numbers) {
             seen.take(*number);
         }
-        let shown = self.meters.iter().enumerate().map(|(at, meter)| {
-            let value = if meter.unit.is_share() { self.share(at, numbers[at], now) } else { numbers[at] };
-            (meter.name.to_string(), value.map_or(Json::Null, Json::from))
-        });
-        let shown = Json::Object(shown.collect::<Map<_, _>>());
-        self.last = Some((now, numbers));
         self.count += 1;
         shown
-    }
-
-    /// The growth since the reading before, in percent of the time since then.
-    fn share(&self, at: usize, number: Option<u64>, now: Instant) -> Option<u64> {
-        let (then, before) = self.last.as_ref()?;
-        let passed = u64::try_from(now.duration_since(*then).as_micros()).unwrap_or(u64::MAX).max(1);
-        Some(number?.saturating_sub(before.get(at).copied().flatten()?) * 100 / passed)
     }
 
     fn ms(&self) -> u64 {
@@ -198,7 +182,7 @@ impl Readings {
 
     /// The time between the first reading and the last.
     fn us(&self) -> u64 {
-        let last = self.last.as_ref().map_or(self.begun, |(when, _)| *when);
+        let last = self.series.last().unwrap_or(self.begun);
         u64::try_from(last.duration_since(self.begun).as_micros()).unwrap_or(u64::MAX)
     }
 
@@ -214,7 +198,7 @@ impl Readings {
                 Ok(true)
             }
             Until::Reached { meter, at, most } if self.count > *most => {
-                let name = &self.meters[*meter].name;
+                let name = &self.series.meters[*meter].name;
                 let last =
                     self.seen[*meter].last.map_or_else(|| "nothing".to_owned(), |last| last.to_string());
                 Err(Error::new(format!("{name} did not reach {at}"))

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -126,6 +127,48 @@ impl Meter {
             Source::ProcessorTime(Value::Later(_)) => None,
         };
         number.map(|number: u64| number / self.unit.divisor())
+    }
+}
+
+/// Meters that are read again and again. A share is told as the percentage since the reading before.
+#[derive(Debug)]
+pub struct Series {
+    /// What is read.
+    pub meters: Vec<Meter>,
+    last: Option<(Instant, Vec<Option<u64>>)>,
+}
+
+impl Series {
+    /// Nothing has been read yet.
+    #[must_use]
+    pub const fn new(meters: Vec<Meter>) -> Self {
+        Self { meters, last: None }
+    }
+
+    /// Reads every meter: the numbers themselves, and what is told of them, by name.
+    pub fn read(&mut self) -> (Vec<Option<u64>>, Json) {
+        let now = Instant::now();
+        let numbers: Vec<Option<u64>> = self.meters.iter().map(Meter::read).collect();
+        let shown = self.meters.iter().enumerate().map(|(at, meter)| {
+            let value = if meter.unit.is_share() { self.share(at, numbers[at], now) } else { numbers[at] };
+            (meter.name.to_string(), value.map_or(Json::Null, Json::from))
+        });
+        let shown = Json::Object(shown.collect());
+        self.last = Some((now, numbers.clone()));
+        (numbers, shown)
+    }
+
+    /// When it was read last.
+    #[must_use]
+    pub fn last(&self) -> Option<Instant> {
+        self.last.as_ref().map(|(when, _)| *when)
+    }
+
+    /// The growth since the reading before, in percent of the time since then.
+    fn share(&self, at: usize, number: Option<u64>, now: Instant) -> Option<u64> {
+        let (then, before) = self.last.as_ref()?;
+        let passed = u64::try_from(now.duration_since(*then).as_micros()).unwrap_or(u64::MAX).max(1);
+        Some(number?.saturating_sub(before.get(at).copied().flatten()?) * 100 / passed)
     }
 }
 

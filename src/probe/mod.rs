@@ -23,6 +23,7 @@ pub mod place;
 pub mod privileges;
 mod process;
 mod read;
+pub mod seat;
 pub mod tree;
 
 use std::path::PathBuf;

@@ -11,6 +11,9 @@ mod memory;
 mod pids;
 mod rules;
 mod run;
+mod sheet;
+pub mod stat;
+mod tree;
 
 use clap::{Arg, ArgMatches};
 
@@ -109,14 +112,17 @@ fn command() -> clap::Command {
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(LESSONS.iter().map(room))
-        .subcommand(run::command())
+        .subcommands([run::command(), tree::command(), stat::command()])
 }
 
 fn cgroup(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     // clap requires one of them.
     let Some((name, matches)) = matches.subcommand() else { return Ok(Stage::Nothing) };
-    if name == "run" {
-        return run::plan(matches, context);
+    match name {
+        "run" => return run::plan(matches, context),
+        "tree" => return tree::stage(matches, context),
+        "stat" => return stat::stage(matches, context),
+        _ => {}
     }
     let Some(lesson) = LESSONS.iter().find(|lesson| lesson.name == name) else { return Ok(Stage::Nothing) };
     let limit = lesson.limit.as_ref().and_then(|_| matches.get_one::<String>("limit"));

@@ -237,8 +237,8 @@ mod tests {
     fn plan_on(v2: Option<V2>) -> Result<Plan> {
         let layout = if v2.is_some() { Layout::V2 } else { Layout::None };
         let mut context = Context::new("/nonexistent".into(), true, false);
-        context.here = Host { capabilities: crate::sys::flags::CapSet(u64::MAX), ..Host::read() }
-            .with_cgroups(Cgroups { layout, v1: Vec::new(), v2 });
+        context.here = Host::read().with_cgroups(Cgroups { layout, v1: Vec::new(), v2 });
+        context.here.capabilities = crate::sys::flags::CapSet(u64::MAX);
         plan(None, &context)
     }
 
