@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod cleanup;
 mod common;
 pub mod image;
+pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
@@ -24,6 +25,7 @@ use clap::ArgMatches;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::probe::Host;
+use crate::report::screen::Show;
 use crate::report::style::Style;
 
 /// A command.
@@ -49,6 +51,8 @@ pub enum Stage {
     Report(String),
     /// The same, written piece by piece: for what may be long, is no text, or ends in an error of its own.
     Stream(Writer),
+    /// Something to look through on the whole screen; nothing is changed.
+    Screen(Box<dyn Show>),
     /// Nothing has to be done.
     Nothing,
 }
@@ -73,6 +77,8 @@ pub struct Context {
     pub style: Style,
     /// Whether to tell more.
     pub verbose: bool,
+    /// Whether reading that takes long has a bar on stderr.
+    pub bars: bool,
     kept: RefCell<Vec<Box<dyn Any>>>,
     pins: RefCell<Vec<Box<dyn Any>>>,
     /// What an earlier stage of the command has found out for a later one.
@@ -90,6 +96,7 @@ impl Context {
             json,
             style: Style::plain(),
             verbose: false,
+            bars: false,
             kept: RefCell::default(),
             pins: RefCell::default(),
             found: RefCell::default(),
@@ -131,6 +138,7 @@ pub const ALL: &[Concept] = &[
     cgroup::CONCEPT,
     run::CONCEPT,
     stats::CONCEPT,
+    lab::CONCEPT,
     cleanup::CONCEPT,
     book::CONCEPT,
 ];

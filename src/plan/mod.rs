@@ -40,6 +40,9 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The privileges without which some step will be refused.
     pub needs: Vec<&'static str>,
+    /// Where the journal is kept when what the steps made is to outlast the command; without it, everything is
+    /// undone at the end.
+    pub stays: Option<PathBuf>,
     /// The steps.
     pub steps: Vec<Step>,
 }
@@ -61,6 +64,8 @@ pub struct Step {
     pub expect: Vec<Claim>,
     /// State that is shown before and after.
     pub look_at: Vec<Probe>,
+    /// What to try when an effect does not hold, where that is not a fault of cutaway.
+    pub otherwise: Option<&'static str>,
 }
 
 /// What a step does.
@@ -161,6 +166,12 @@ pub enum Bulk {
         #[serde(with = "crate::sys::value::path")]
         path: PathBuf,
     },
+    /// End every process that works in a directory: its working directory, its root or an open file is there.
+    EndWork {
+        /// The directory.
+        #[serde(with = "crate::sys::value::path")]
+        within: PathBuf,
+    },
     /// Kill a process, if it still is the one that was started then.
     KillProcess {
         /// Its pid.
@@ -227,6 +238,8 @@ pub enum Bulk {
         layer: usize,
         /// The place of the file's header in the plain archive.
         offset: u64,
+        /// How many times larger than it is stored the layer may become.
+        ratio: u64,
         /// The file to make.
         #[serde(with = "crate::sys::value::path")]
         to: PathBuf,
@@ -268,6 +281,7 @@ impl Plan {
             uses: None,
             notes: Vec::new(),
             needs: Vec::new(),
+            stays: None,
             steps: Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ pub mod disk;
 pub mod fds;
 pub mod host;
 pub mod ids;
+pub mod inside;
 pub mod ipc;
 pub mod links;
 pub mod meter;
@@ -25,6 +26,7 @@ mod process;
 mod read;
 pub mod seat;
 pub mod tree;
+pub mod work;
 
 use std::path::PathBuf;
 

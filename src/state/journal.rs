@@ -133,6 +133,12 @@ impl Journal {
         self.file.as_raw_fd()
     }
 
+    /// Moves the journal to where its owner will look for it: what it undoes is to stay for now.
+    pub fn keep(self, place: &Path) -> Result<()> {
+        std::fs::rename(&self.path, place)
+            .map_err(|cause| Error::io(format!("cannot keep the journal as {}", place.display()), &cause))
+    }
+
     /// Removes the journal: everything is undone.
     pub fn finish(self) -> Result<()> {
         remove(&self.path)
@@ -144,6 +150,15 @@ impl Journal {
 pub fn is_alive(state: &Path, name: &str) -> bool {
     let path = folder(state).join(name);
     File::open(&path).is_ok_and(|file| matches!(try_lock(&file, &path), Ok(false)))
+}
+
+/// What a kept journal undoes, in the order in which it was done; nothing where there is no such file.
+pub fn kept(place: &Path) -> Result<Vec<Entry>> {
+    match File::open(place) {
+        Ok(file) => Ok(read_entries(&file)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(cause) => Err(Error::io(format!("cannot read the journal {}", place.display()), &cause)),
+    }
 }
 
 /// Removes the journal of a dead run.
