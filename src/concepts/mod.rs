@@ -5,6 +5,7 @@
 
 pub mod book;
 pub mod cgroup;
+pub mod chroot;
 pub mod cleanup;
 mod common;
 pub mod image;
@@ -132,6 +133,7 @@ impl Context {
 
 /// Every command, in teaching order.
 pub const ALL: &[Concept] = &[
+    chroot::CONCEPT,
     layers::CONCEPT,
     image::CONCEPT,
     ns::CONCEPT,

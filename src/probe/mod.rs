@@ -24,6 +24,7 @@ pub mod place;
 pub mod privileges;
 mod process;
 mod read;
+pub mod root;
 pub mod seat;
 pub mod tree;
 pub mod work;
@@ -93,6 +94,12 @@ pub enum Probe {
     Numbers(Vec<meter::Meter>),
     /// In which tree each controller of control groups is.
     Controllers,
+    /// The root and the working directory of the acting process.
+    Root,
+    /// The root and the working directory of another process.
+    RootOf(Value),
+    /// The mount table of another process: what it can reach from its root.
+    MountsOf(Value),
 }
 
 impl Probe {
@@ -121,6 +128,9 @@ impl Probe {
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
             Self::Numbers(_) => "numbers of the group".to_owned(),
             Self::Controllers => "controllers".to_owned(),
+            Self::Root => "root and working directory".to_owned(),
+            Self::RootOf(pid) => format!("root and working directory of {pid}"),
+            Self::MountsOf(pid) => format!("mounts of {pid}"),
         }
     }
 
@@ -149,6 +159,9 @@ impl Probe {
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
             Self::Numbers(meters) => meter::snapshot(meters),
             Self::Controllers => cgroup::controllers(),
+            Self::Root => root::snapshot(None),
+            Self::RootOf(pid) => root::snapshot(Some(known(pid))),
+            Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
         }
     }
 
@@ -173,7 +186,9 @@ impl Probe {
             Self::NamespacesOf { pid: value, .. }
             | Self::Process(value)
             | Self::Members(value)
-            | Self::CgroupsOf(value) => Some(value),
+            | Self::CgroupsOf(value)
+            | Self::RootOf(value)
+            | Self::MountsOf(value) => Some(value),
             _ => None,
         }
     }
@@ -222,6 +237,9 @@ mod tests {
                 meter::Unit::Count,
             )]),
             Probe::Controllers,
+            Probe::Root,
+            Probe::RootOf(Value::Known(std::process::id().into())),
+            Probe::MountsOf(Value::Known(std::process::id().into())),
         ];
         for probe in all {
             let value = probe.read();

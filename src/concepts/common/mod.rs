@@ -1,5 +1,5 @@
-//! What several concepts tell in the same way: the birth of a child, a command of the host, groups and
-//! their limits.
+//! What several concepts tell in the same way: the birth of a child, a command, the image that a root is made of,
+//! groups and their limits.
 
 pub mod amount;
 pub mod birth;
@@ -7,3 +7,4 @@ pub mod command;
 pub mod group;
 pub mod groups;
 pub mod limits;
+pub mod picture;
