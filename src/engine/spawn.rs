@@ -126,7 +126,7 @@ impl<K: Processes + 'static> Engine<K> {
         self.flush_reports();
         match flow {
             Ok(()) => i32::from(self.status.unwrap_or(0)),
-            Err(Stop::Executed | Stop::Quit) => 0,
+            Err(Stop::Executed | Stop::Quit | Stop::Refused) => 0,
             Err(Stop::Signalled(signal)) => {
                 i32::from(exit::SIGNAL) + i32::try_from(signal.number()).unwrap_or(0)
             }

@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use build::Call;
+pub use build::{Attempt, Call};
 pub use undo::Undo;
 
 use crate::image::unpack::Limits;

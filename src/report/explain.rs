@@ -153,6 +153,7 @@ fn one_call(
     let into = call.into.as_ref().map(|slot| format!(" = {slot}")).unwrap_or_default();
     let allowed: Vec<_> = call.allowed.iter().map(|errno| format!("{:?}", Errno::from_raw(*errno))).collect();
     let expected = match allowed.as_slice() {
+        [] if call.attempt.is_some() => "  (an attempt: it may be refused)".to_owned(),
         [] => String::new(),
         names => format!("  ({} would be expected here)", names.join(" or ")),
     };
@@ -328,6 +329,7 @@ fn call_json(call: &Call) -> Json {
         "into": call.into.as_ref().map(ToString::to_string),
         "allowed": allowed,
         "refused": call.refused.map(|errno| format!("{:?}", Errno::from_raw(errno))),
+        "attempt": call.attempt.is_some(),
     })
 }
 

@@ -5,6 +5,7 @@
 pub mod event;
 pub mod explain;
 pub mod failure;
+pub mod keeper;
 mod lanes;
 pub mod narrator;
 pub mod recorder;
