@@ -73,6 +73,7 @@ const COMMANDS: &[Case] = &[
     both("ns time", 0),
     both("ns cgroup -- /bin/true", 0),
     both("ns uts -- /nowhere", 127),
+    both("doctor", 0),
 ];
 
 #[test]

@@ -265,6 +265,7 @@ const LINES: &[&[&str]] = &[
     &["ns", "user"],
     &["ns", "time"],
     &["ns", "cgroup"],
+    &["doctor"],
 ];
 
 /// All plans that can be made here: a limit, for one, has no place for a user to whom no group was delegated.
@@ -275,7 +276,7 @@ fn plans() -> Vec<Plan> {
     all
 }
 
-/// The last plan of a command, made as `--explain` makes it, and as if the caller were root or not.
+/// The last plan of a command, or the attempts that its report is made of, made as `--explain` makes it, and as if the caller were root or not.
 fn plan(line: &[&str], root: bool) -> Option<Plan> {
     let concept = concepts::ALL.iter().find(|concept| concept.name == line[0])?;
     let matches = (concept.command)().get_matches_from(line);
@@ -283,11 +284,10 @@ fn plan(line: &[&str], root: bool) -> Option<Plan> {
     context.here.capabilities = if root { CapSet(u64::MAX) } else { CapSet::default() };
     (context.here.euid, context.here.uid, context.here.gid) =
         if root { (0, 0, 0) } else { (1000, 1000, 1000) };
-    let last = concept.stages.last()?;
-    match last(&matches, &context) {
-        Ok(Stage::Plan(plan)) => Some(*plan),
+    concept.stages.iter().rev().find_map(|stage| match stage(&matches, &context) {
+        Ok(Stage::Plan(plan) | Stage::Trials(plan)) => Some(*plan),
         _ => None,
-    }
+    })
 }
 
 fn assert_all<T: Debug>(found: &[T]) {

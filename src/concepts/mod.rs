@@ -5,6 +5,7 @@
 
 pub mod cleanup;
 mod common;
+pub mod doctor;
 pub mod image;
 pub mod layers;
 pub mod limits;
@@ -135,4 +136,5 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] =
+    &[doctor::CONCEPT, layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];

@@ -10,6 +10,7 @@ mod claim;
 pub mod clocks;
 mod diff;
 pub mod fds;
+pub mod helpers;
 pub mod host;
 pub mod ids;
 pub mod ipc;
@@ -21,6 +22,9 @@ pub mod place;
 pub mod privileges;
 mod process;
 mod read;
+pub mod security;
+pub mod surroundings;
+pub mod sysctl;
 pub mod tree;
 
 use std::path::PathBuf;

@@ -10,7 +10,6 @@ mod deeds;
 mod diff;
 mod file;
 mod history;
-mod page;
 mod record;
 mod tree;
 mod wasted;
@@ -22,6 +21,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, ArgMatches, Args, FromArgMatches};
 
+use super::common::page;
 use super::limits::LimitArgs;
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};

@@ -128,6 +128,15 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// A call as it was told, broken between arguments.
+    pub fn call(&mut self, call: &str) {
+        let call = self.style.text(call).into_owned();
+        for (at, line) in wrap::call(&call, self.style.width.saturating_sub(11)).iter().enumerate() {
+            let indent = if at == 0 { 6 } else { 10 };
+            self.line(&format!("{:indent$}{line}", ""));
+        }
+    }
+
     /// A row that is never wrapped: names must stay whole.
     pub fn entry(&mut self, cells: &str, name: &str, paint: Paint) {
         let line = format!("{}{}", self.style.text(cells), self.style.paint(paint, name));
