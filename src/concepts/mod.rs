@@ -7,6 +7,7 @@ pub mod cleanup;
 mod common;
 pub mod doctor;
 pub mod image;
+pub mod inspect;
 pub mod layers;
 pub mod limits;
 pub mod ns;
@@ -136,5 +137,12 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] =
-    &[doctor::CONCEPT, layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] = &[
+    doctor::CONCEPT,
+    inspect::CONCEPT,
+    layers::CONCEPT,
+    image::CONCEPT,
+    ns::CONCEPT,
+    run::CONCEPT,
+    cleanup::CONCEPT,
+];

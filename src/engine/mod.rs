@@ -120,6 +120,8 @@ struct Engine<K> {
     held: HashMap<i64, OwnedFd>,
     state: PathBuf,
     journal_name: Option<String>,
+    /// Whether children are left out of the journal.
+    fleeting: bool,
     journal: Option<Journal>,
     /// What has been done and how it is undone, by step.
     done: Vec<(String, Vec<Undo>)>,
@@ -176,6 +178,7 @@ impl<K: Processes + 'static> Engine<K> {
         }
         engine.state = setup.state;
         engine.journal_name.clone_from(&plan.name);
+        engine.fleeting = plan.fleeting;
         if engine.kernel.is_real() {
             engine.signals = wait::Signals::take();
         }
@@ -203,6 +206,7 @@ impl<K: Processes + 'static> Engine<K> {
             held: HashMap::new(),
             state: PathBuf::new(),
             journal_name: None,
+            fleeting: false,
             journal: None,
             done: Vec::new(),
             signals: None,

@@ -38,6 +38,10 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The privileges without which some step will be refused.
     pub needs: Vec<&'static str>,
+    /// Whether all children end by themselves, without waiting for anything: then none is written into the journal to be
+    /// killed, and a plan that changes nothing else needs no state directory.
+    #[serde(default)]
+    pub fleeting: bool,
     /// The steps.
     pub steps: Vec<Step>,
 }
@@ -264,6 +268,7 @@ impl Plan {
             uses: None,
             notes: Vec::new(),
             needs: Vec::new(),
+            fleeting: false,
             steps: Vec::new(),
         }
     }

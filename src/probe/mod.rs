@@ -13,7 +13,9 @@ pub mod fds;
 pub mod helpers;
 pub mod host;
 pub mod ids;
+pub mod interfaces;
 pub mod ipc;
+pub mod limits;
 pub mod links;
 pub mod mounts;
 pub mod ns;
@@ -22,7 +24,10 @@ pub mod place;
 pub mod privileges;
 mod process;
 mod read;
+pub mod rights;
 pub mod security;
+pub mod stack;
+pub mod subject;
 pub mod surroundings;
 pub mod sysctl;
 pub mod tree;
@@ -88,6 +93,9 @@ pub enum Probe {
     Ipc,
     /// The cgroups of another process.
     CgroupsOf(Value),
+    /// Network interfaces with their addresses, and what each is tied to; and the number that the network namespace of
+    /// a process has here.
+    Interfaces(Option<i32>),
 }
 
 impl Probe {
@@ -114,6 +122,7 @@ impl Probe {
             Self::Clocks => "clocks".to_owned(),
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
+            Self::Interfaces(_) => "interfaces".to_owned(),
         }
     }
 
@@ -140,6 +149,7 @@ impl Probe {
             Self::Clocks => clocks::snapshot(),
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
+            Self::Interfaces(of) => interfaces::snapshot(*of),
         }
     }
 
@@ -207,6 +217,7 @@ mod tests {
             Probe::Clocks,
             Probe::Ipc,
             Probe::CgroupsOf(Value::Known(std::process::id().into())),
+            Probe::Interfaces(Some(std::process::id().cast_signed())),
         ];
         for probe in all {
             let value = probe.read();

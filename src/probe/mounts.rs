@@ -135,7 +135,9 @@ pub fn snapshot() -> Json {
     }
 }
 
-fn one(mount: &Mount) -> Json {
+/// One mount of a snapshot.
+#[must_use]
+pub fn one(mount: &Mount) -> Json {
     let private = || "private".to_owned();
     let propagation = if mount.propagation.is_empty() { private() } else { mount.propagation.join(",") };
     let mut value = json!({

@@ -109,7 +109,12 @@ fn action(action: &Action, actor: &str, lanes: &mut Lanes, style: &Style, verbos
     match action {
         Action::Calls(calls) => {
             let mut seen = Vec::new();
-            calls.iter().map(|call| one_call(call, actor, &mut seen, lanes, style, verbose)).collect()
+            let told = calls.iter().map(|call| one_call(call, actor, &mut seen, lanes, style, verbose));
+            let mut told: String = told.collect();
+            if calls.iter().any(|call| call.attempt.is_some()) {
+                told.push_str(&lanes.said(actor, "the kernel may refuse: that is tried", Paint::Dim, style));
+            }
+            told
         }
         Action::Spawn(spawn) => {
             let text = format!("{} = {}", spawn.clone, spawn.into);
@@ -153,7 +158,6 @@ fn one_call(
     let into = call.into.as_ref().map(|slot| format!(" = {slot}")).unwrap_or_default();
     let allowed: Vec<_> = call.allowed.iter().map(|errno| format!("{:?}", Errno::from_raw(*errno))).collect();
     let expected = match allowed.as_slice() {
-        [] if call.attempt.is_some() => "  (an attempt: it may be refused)".to_owned(),
         [] => String::new(),
         names => format!("  ({} would be expected here)", names.join(" or ")),
     };

@@ -72,6 +72,7 @@ pub fn plan(context: &Context) -> Plan {
         name: format!("doctor-{}", std::process::id()),
     };
     let mut plan = Plan::new("doctor");
+    plan.fleeting = true;
     plan.notes
         .push("every call is an attempt: what the kernel refuses is what is to be found out".to_owned());
     plan.notes.push(if trials.rootless {

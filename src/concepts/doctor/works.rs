@@ -104,7 +104,7 @@ fn tried() -> Vec<(&'static str, &'static str, [bool; 2])> {
         (PRIVATE_NAME, PRIVATE, ALWAYS),
         ("tmpfs", TMPFS, ALWAYS),
         ("devices", DEVICE, ALWAYS),
-        ("pivot_root", PIVOT, ALWAYS),
+        ("swapping the root", PIVOT, ALWAYS),
         (MERGE, OVERLAY, ALWAYS),
         (PLACE, STATE, ALWAYS),
         ("a proc of its own", PROC, ALWAYS),
