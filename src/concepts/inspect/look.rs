@@ -124,3 +124,25 @@ fn child(actor: &'static str, steps: Vec<Step>) -> Vec<Step> {
         Step::say("Wait for its end").why("It has told what it saw.").chapter("2").wait(Wait::end(pid)),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_in_is_sound_directly_and_through_a_user_namespace() {
+        let subject = crate::probe::subject::Subject::find(std::process::id().cast_signed()).unwrap();
+        let target = Target { typed: "x".to_owned(), found: None, subject };
+        for through_user in [false, true] {
+            let step = enter(INTO_NETWORK[0], &target, Kind::Net, through_user);
+            let look = Step::say(NETWORK[0]).look_at([Probe::Interfaces(None)]);
+            let mut plan = Plan::new("inspect x");
+            plan.steps = child(ACTORS[0][1], vec![step, look]);
+            assert_eq!(plan.check(), Vec::<String>::new());
+            let crate::plan::Action::Spawn(spawn) = &plan.steps[0].action else { panic!("no child") };
+            let crate::plan::Action::Calls(calls) = &spawn.child[0].action else { panic!("no calls") };
+            assert_eq!(calls.len(), if through_user { 4 } else { 2 });
+            assert!(calls.iter().all(|call| call.attempt.is_some()), "whoever is refused has found that out");
+        }
+    }
+}

@@ -414,5 +414,6 @@ fn summary(target: &Target, all: &Json, page: &mut Page<'_>) {
         (own, shared) => format!("Its own: {}. Shared with the host: {}", own.join(", "), shared.join(", ")),
     };
     page.summary(&text);
-    page.next(&[format!("cutaway inspect {} --diff 1", target.typed)]);
+    let other = if list.iter().any(|entry| entry["shared_with_1"].is_boolean()) { "1" } else { "$$" };
+    page.next(&[format!("cutaway inspect {} --diff {other}", target.typed)]);
 }
