@@ -3,11 +3,13 @@
 //!
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
+pub mod book;
 pub mod cleanup;
 mod common;
 pub mod doctor;
 pub mod image;
 pub mod inspect;
+pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
@@ -144,5 +146,7 @@ pub const ALL: &[Concept] = &[
     image::CONCEPT,
     ns::CONCEPT,
     run::CONCEPT,
+    lab::CONCEPT,
     cleanup::CONCEPT,
+    book::CONCEPT,
 ];

@@ -123,6 +123,8 @@ struct Engine<K> {
     /// Whether children are left out of the journal.
     fleeting: bool,
     journal: Option<Journal>,
+    /// Where the journal goes at the end, if what was made is to stay.
+    stays: Option<PathBuf>,
     /// What has been done and how it is undone, by step.
     done: Vec<(String, Vec<Undo>)>,
     signals: Option<wait::Signals>,
@@ -179,6 +181,7 @@ impl<K: Processes + 'static> Engine<K> {
         engine.state = setup.state;
         engine.journal_name.clone_from(&plan.name);
         engine.fleeting = plan.fleeting;
+        engine.stays.clone_from(&plan.stays);
         if engine.kernel.is_real() {
             engine.signals = wait::Signals::take();
         }
@@ -208,6 +211,7 @@ impl<K: Processes + 'static> Engine<K> {
             journal_name: None,
             fleeting: false,
             journal: None,
+            stays: None,
             done: Vec::new(),
             signals: None,
             mask_before: None,
@@ -279,7 +283,7 @@ impl<K: Processes + 'static> Engine<K> {
             self.look(&id, &step.look_at, When::After);
         }
         for claim in &step.expect {
-            self.claim(&id, claim)?;
+            self.claim(&id, claim, step.otherwise)?;
         }
         self.emit(|engine| Event::StepDone { id, actor: engine.actor.to_owned() });
         Ok(())
@@ -494,8 +498,9 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     /// Checks a claim. One that does not hold makes the command fail: the prose would be a lie.
-    fn claim(&mut self, id: &str, claim: &crate::plan::Claim) -> Flow {
-        if !self.watched || !self.kernel.is_real() {
+    fn claim(&mut self, id: &str, claim: &crate::plan::Claim, otherwise: Option<&'static str>) -> Flow {
+        // Unwatched, only what a person has put together is doubted.
+        if !self.watched && otherwise.is_none() || !self.kernel.is_real() {
             return Ok(());
         }
         let claim = &claim.resolve(&self.slots);
@@ -511,9 +516,10 @@ impl<K: Processes + 'static> Engine<K> {
         match saw {
             None => Ok(()),
             Some(saw) => {
+                let fault = "this is a fault of cutaway or of its picture of this kernel: please report it";
                 let error = Error::new(format!("this does not hold: {claim}"))
                     .rule(format!("found instead: {saw}"))
-                    .remedy("this is a fault of cutaway or of its picture of this kernel: please report it");
+                    .remedy(otherwise.unwrap_or(fault));
                 Err(self.failed(id, error))
             }
         }
@@ -558,7 +564,11 @@ impl<K: Processes + 'static> Engine<K> {
                 (error.parts().exit.unwrap_or(failure), Some(error))
             }
         };
-        let left = self.undo_all(error.is_some());
+        let stays = self.stays.take().filter(|_| code == 0 && error.is_none());
+        let left = match stays {
+            Some(place) => self.keep(&place),
+            None => self.undo_all(error.is_some()),
+        };
         if !left.is_empty() {
             code = if code == 0 { failure } else { code };
             error = error.or_else(|| {

@@ -1,5 +1,6 @@
 //! Taking back what was done: in reverse, on an error, on a signal, and at the normal end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -68,6 +69,20 @@ impl<K: Processes + 'static> Engine<K> {
             self.emit(|_| Event::Undone { steps: undone, of: steps, left: left.clone() });
         }
         left
+    }
+
+    /// Leaves what was made as it is, and puts the journal where its owner will look for it. If that cannot be
+    /// done, everything is undone: nobody would know how to do it later.
+    pub(super) fn keep(&mut self, place: &Path) -> Vec<String> {
+        let kept = self.journal.take().map_or(Ok(()), |journal| journal.keep(place));
+        match kept {
+            Ok(()) => Vec::new(),
+            Err(error) => {
+                let mut left = self.undo_all(true);
+                left.push(error.to_string());
+                left
+            }
+        }
     }
 
     fn undo(&mut self, id: &str, deed: &Undo) -> Result<(), Error> {

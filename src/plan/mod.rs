@@ -42,6 +42,9 @@ pub struct Plan {
     /// killed, and a plan that changes nothing else needs no state directory.
     #[serde(default)]
     pub fleeting: bool,
+    /// Where the journal is kept when what the steps made is to outlast the command; without it, everything is
+    /// undone at the end.
+    pub stays: Option<PathBuf>,
     /// The steps.
     pub steps: Vec<Step>,
 }
@@ -63,6 +66,8 @@ pub struct Step {
     pub expect: Vec<Claim>,
     /// State that is shown before and after.
     pub look_at: Vec<Probe>,
+    /// What to try when an effect does not hold, where that is not a fault of cutaway.
+    pub otherwise: Option<&'static str>,
 }
 
 /// What a step does.
@@ -160,6 +165,12 @@ pub enum Bulk {
         /// The directory of the cgroup.
         #[serde(with = "crate::sys::value::path")]
         path: PathBuf,
+    },
+    /// End every process that works in a directory: its working directory, its root or an open file is there.
+    EndWork {
+        /// The directory.
+        #[serde(with = "crate::sys::value::path")]
+        within: PathBuf,
     },
     /// Kill a process, if it still is the one that was started then.
     KillProcess {
@@ -269,6 +280,7 @@ impl Plan {
             notes: Vec::new(),
             needs: Vec::new(),
             fleeting: false,
+            stays: None,
             steps: Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ pub mod fds;
 pub mod helpers;
 pub mod host;
 pub mod ids;
+pub mod inside;
 pub mod interfaces;
 pub mod ipc;
 pub mod limits;
@@ -31,6 +32,7 @@ pub mod subject;
 pub mod surroundings;
 pub mod sysctl;
 pub mod tree;
+pub mod work;
 
 use std::path::PathBuf;
 

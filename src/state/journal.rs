@@ -133,6 +133,12 @@ impl Journal {
         self.file.as_raw_fd()
     }
 
+    /// Moves the journal to where its owner will look for it: what it undoes is to stay for now.
+    pub fn keep(self, place: &Path) -> Result<()> {
+        std::fs::rename(&self.path, place)
+            .map_err(|cause| Error::io(format!("cannot keep the journal as {}", place.display()), &cause))
+    }
+
     /// Removes the journal: everything is undone.
     pub fn finish(self) -> Result<()> {
         remove(&self.path)
@@ -173,6 +179,15 @@ pub fn live(state: &Path) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| is_alive(state, name)).collect();
     names.sort();
     names
+}
+
+/// What a kept journal undoes, in the order in which it was done; nothing where there is no such file.
+pub fn kept(place: &Path) -> Result<Vec<Entry>> {
+    match File::open(place) {
+        Ok(file) => Ok(read_entries(&file)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(cause) => Err(Error::io(format!("cannot read the journal {}", place.display()), &cause)),
+    }
 }
 
 /// Removes the journal of a dead run.

@@ -76,7 +76,8 @@ fn names(dead: &[Dead]) -> String {
     dead.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn step(undo: &Undo) -> Step {
+/// The step that replays an undo from a journal.
+pub(super) fn step(undo: &Undo) -> Step {
     let step = Step::say("Undo a step of a dead run").chapter("34");
     match undo {
         Undo::Call(call) => step

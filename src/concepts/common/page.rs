@@ -140,14 +140,14 @@ impl<'a> Page<'a> {
     }
 
     /// A table with a heading: its last column wraps.
-    pub fn table<const N: usize>(&mut self, heading: [String; N], rows: &[[String; N]]) {
+    pub fn table<const N: usize>(&mut self, heading: &[String; N], rows: &[[String; N]]) {
         let width =
-            |at: usize| rows.iter().chain([&heading]).map(|row| row[at].chars().count()).max().unwrap_or(0);
+            |at: usize| rows.iter().chain([heading]).map(|row| row[at].chars().count()).max().unwrap_or(0);
         let cells = |row: &[String; N]| {
             let all = row.iter().take(N - 1).enumerate().map(|(at, cell)| format!("{cell:<0$}  ", width(at)));
             format!("{:6}{}", "", all.collect::<String>())
         };
-        self.row(&cells(&heading), &heading[N - 1], Paint::Dim);
+        self.row(&cells(heading), &heading[N - 1], Paint::Dim);
         for row in rows {
             self.row(&cells(row), &row[N - 1], Paint::Plain);
         }

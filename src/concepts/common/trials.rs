@@ -47,6 +47,7 @@ impl Refusal {
 
 impl Tried {
     /// What became of the step that says this.
+    #[must_use]
     pub fn came(&self, say: &str) -> Came {
         let Some(id) = self.id(say) else { return Came::NotReached };
         if let Some(refusal) = self.refused(&id, say).into_iter().next() {
@@ -83,6 +84,7 @@ impl Tried {
     }
 
     /// Every call of a step as it was told, with its result.
+    #[must_use]
     pub fn calls(&self, say: &str) -> Vec<String> {
         let id = self.id(say);
         let told = self.events.iter().filter_map(|event| match event {
@@ -97,6 +99,7 @@ impl Tried {
     }
 
     /// What a step has seen of something: the last time that it looked.
+    #[must_use]
     pub fn saw(&self, say: &str, title: &str) -> Option<&Json> {
         let id = self.id(say)?;
         self.events.iter().rev().find_map(|event| match event {
@@ -106,6 +109,7 @@ impl Tried {
     }
 
     /// How long all of it took, in microseconds.
+    #[must_use]
     pub fn took(&self) -> u64 {
         let done = self.events.iter().rev().find_map(|event| match event {
             Event::Done { us, .. } => Some(*us),
@@ -115,6 +119,7 @@ impl Tried {
     }
 
     /// What ended the trials before the last.
+    #[must_use]
     pub fn ended(&self) -> Option<&Error> {
         self.error.as_ref()
     }

@@ -219,10 +219,8 @@ fn general(refusal: &Refusal) -> Judgement {
         (Syscall::Mount { .. }, Errno::EPERM) => "a mount rule of the kernel",
         (_, Errno::EPERM) => "a capability that is missing",
         (_, Errno::EACCES) => "permissions, or a security module",
-        (_, Errno::ENOSYS | Errno::ENODEV | Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP) => {
-            "the kernel, which was built without it"
-        }
-        (Syscall::Unshare { .. }, Errno::EINVAL) => "the kernel, which was built without it",
+        (_, Errno::ENOSYS | Errno::ENODEV | Errno::EPROTONOSUPPORT | Errno::EOPNOTSUPP)
+        | (Syscall::Unshare { .. }, Errno::EINVAL) => "the kernel, which was built without it",
         _ => "the kernel",
     };
     let hint = refusal.hint();

@@ -34,11 +34,13 @@ fn command() -> Command {
 }
 
 /// First stage: the attempts.
+#[expect(clippy::unnecessary_wraps, reason = "the form of every stage")]
 fn attempt(_: &ArgMatches, context: &Context) -> Result<Stage> {
     Ok(Stage::Trials(Box::new(trials::plan(context))))
 }
 
 /// Second stage: what they came to.
+#[expect(clippy::unnecessary_wraps, reason = "the form of every stage")]
 fn report(_: &ArgMatches, context: &Context) -> Result<Stage> {
     // With --explain nothing was tried, and there is nothing to report.
     let Some(tried) = context.passed_on::<Tried>() else { return Ok(Stage::Nothing) };

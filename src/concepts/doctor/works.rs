@@ -187,7 +187,6 @@ impl Findings {
     /// What the experiments of a chapter need, by the plan of the book.
     fn chapter(&self, chapter: u8, facts: &Facts) -> Works {
         match chapter {
-            3 | 4 => self.base(facts, &[]),
             5 | 6 | 9 => self.base(facts, &[MNT, PRIVATE_NAME]),
             8 => self.base(facts, &[MNT, PRIVATE_NAME, MERGE]),
             10 => self.base(facts, &[kind_name("uts")]),
@@ -196,7 +195,7 @@ impl Findings {
             14 => self.need(&[USERNS, "power in them"]),
             15 => self.base(facts, &[kind_name("time")]),
             16 => self.base(facts, &[kind_name("cgroup")]),
-            17 | 36 => self.base(facts, &[]),
+            3 | 4 | 17 | 36 => self.base(facts, &[]),
             18..=21 => self.base(facts, &[NET, "loopback"]),
             22..=25 => self.groups(),
             27 if !facts.seccomp_filters => Err(vec!["seccomp filters"]),

@@ -279,10 +279,11 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_objects_is_keyed_by_their_first_fields() {
-        let list =
-            json!([{ "kind": "uts", "inode": 1, "x": null }, { "kind": "net", "unreadable": "EACCES" }]);
-        assert_eq!(keyed(&list), json!({ "uts": "1", "net": "EACCES" }));
+    fn what_differs_between_any_two_processes_is_not_compared() {
+        let list = json!([{ "kind": "uts", "inode": 1 }, { "kind": "net", "unreadable": "EACCES" }]);
+        let all = json!({ "namespaces": list, "process": { "name": "x", "parent": 1 } });
+        assert_eq!(compared(&all, "namespaces"), json!({ "uts": "1", "net": "EACCES" }));
+        assert_eq!(compared(&all, "process"), json!({ "name": "x" }));
         assert_eq!(words(&json!({ "unreadable": "x" })), "cannot be read: x");
     }
 

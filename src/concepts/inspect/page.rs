@@ -231,7 +231,7 @@ fn limits(all: &Json, verbose: bool, page: &mut Page<'_>) {
         .collect();
     let free: Vec<_> = list.as_array().into_iter().flatten().filter(|it| it["limit"] == "none").collect();
     if !rows.is_empty() {
-        page.table(["limit", "value", "used", "set by"].map(str::to_owned), &rows);
+        page.table(&["limit", "value", "used", "set by"].map(str::to_owned), &rows);
     }
     if !verbose && !free.is_empty() {
         let names: Vec<_> = free.iter().map(|it| words(&it["resource"])).collect();

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, ArgMatches, Args, FromArgMatches};
 
-use super::common::page;
+pub(super) use super::common::page;
 use super::limits::LimitArgs;
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
