@@ -326,7 +326,7 @@ fn two_processes_differ_in_what_was_unshared() {
         found["differences"].as_array().unwrap().iter().filter(|it| it["part"] == "namespaces").collect();
     assert_eq!(namespaces.len(), 1, "{namespaces:?}");
     assert_eq!(namespaces[0]["what"], "uts");
-    assert_eq!(namespaces[0]["one"], namespace(&found["one"], "uts")["inode"].to_string());
+    assert_eq!(namespaces[0]["one"], format!("uts:[{}]", namespace(&found["one"], "uts")["inode"]));
     let page = run(false, &other);
     assert!(page.contains("uts") && page.contains("The same in both"), "{page}");
     let same = record(&run(true, &one), "inspect-diff");

@@ -147,6 +147,7 @@ impl Trials<'_> {
             )
             .chapter("14")
             .attempts(become_root(here.euid, here.gid));
+        // ANCHOR: power
         let power = Step::say(POWER)
             .why(
                 "Root of a user namespace may rename a machine of its own. Where AppArmor lets the namespace be \
@@ -157,6 +158,7 @@ impl Trials<'_> {
                 calls::unshare(CloneFlags::CLONE_NEWUTS),
                 Syscall::Sethostname { name: "cutaway-doctor".into() },
             ]);
+        // ANCHOR_END: power
         child(
             Step::say("Start a child to try user namespaces")
                 .why("A process can leave a user namespace only by ending."),
@@ -250,7 +252,7 @@ impl Trials<'_> {
             .why("A container's writable layer will be there, and not every file system can hold one.")
             .chapter("8");
         if let Err(why) = writable(state) {
-            return vec![make.skip(why), Step::say(STATE).chapter("8").skip("there is no place to try it")];
+            return vec![make.skip(why.clone()), Step::say(STATE).chapter("8").skip(why)];
         }
         let scratch = state.join(&self.name);
         let make = make

@@ -210,9 +210,9 @@ pub fn compared(all: &Json, part: &str) -> Json {
         Json::Object(list.map(|it| (words(&it[name]), json!(text(it)))).collect::<Map<_, _>>())
     };
     match part {
-        "namespaces" => {
-            by_name("kind", &|it| unreadable(it).map_or_else(|| words(&it["inode"]), str::to_owned))
-        }
+        "namespaces" => by_name("kind", &|it| {
+            unreadable(it).map_or_else(|| format!("{}:[{}]", words(&it["kind"]), it["inode"]), str::to_owned)
+        }),
         "limits" => by_name("resource", &|it| match (unreadable(it), it["set_by"].as_str()) {
             (Some(why), _) => why.to_owned(),
             (None, Some(by)) => format!("{} by {by}", words(&it["limit"])),
@@ -282,7 +282,7 @@ mod tests {
     fn what_differs_between_any_two_processes_is_not_compared() {
         let list = json!([{ "kind": "uts", "inode": 1 }, { "kind": "net", "unreadable": "EACCES" }]);
         let all = json!({ "namespaces": list, "process": { "name": "x", "parent": 1 } });
-        assert_eq!(compared(&all, "namespaces"), json!({ "uts": "1", "net": "EACCES" }));
+        assert_eq!(compared(&all, "namespaces"), json!({ "uts": "uts:[1]", "net": "EACCES" }));
         assert_eq!(compared(&all, "process"), json!({ "name": "x" }));
         assert_eq!(words(&json!({ "unreadable": "x" })), "cannot be read: x");
     }

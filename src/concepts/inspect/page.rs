@@ -108,8 +108,8 @@ fn namespaces(list: &Json, page: &mut Page<'_>) {
                 let yours = entry["shared_with_you"] == true && own == Some(true);
                 let also = if yours { ", and yours too" } else { "" };
                 let text = match own {
-                    Some(true) => format!("{}{also}", entry["inode"]),
-                    _ => entry["inode"].to_string(),
+                    Some(true) => format!("{kind}:[{}]{also}", entry["inode"]),
+                    _ => format!("{kind}:[{}]", entry["inode"]),
                 };
                 (
                     match own {
