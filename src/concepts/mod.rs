@@ -4,6 +4,7 @@
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
 pub mod book;
+pub mod chroot;
 pub mod cleanup;
 mod common;
 pub mod doctor;
@@ -26,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::probe::Host;
 use crate::report::event::Event;
+use crate::report::screen::Show;
 use crate::report::style::Style;
 
 /// A command.
@@ -54,6 +56,8 @@ pub enum Stage {
     Report(String),
     /// The same, written piece by piece: for what may be long, is no text, or ends in an error of its own.
     Stream(Writer),
+    /// Something to look through on the whole screen; nothing is changed.
+    Screen(Box<dyn Show>),
     /// Nothing has to be done.
     Nothing,
 }
@@ -88,6 +92,8 @@ pub struct Context {
     pub style: Style,
     /// Whether to tell more.
     pub verbose: bool,
+    /// Whether reading that takes long has a bar on stderr.
+    pub bars: bool,
     kept: RefCell<Vec<Box<dyn Any>>>,
     pins: RefCell<Vec<Box<dyn Any>>>,
     /// What an earlier stage of the command has found out for a later one.
@@ -105,6 +111,7 @@ impl Context {
             json,
             style: Style::plain(),
             verbose: false,
+            bars: false,
             kept: RefCell::default(),
             pins: RefCell::default(),
             found: RefCell::default(),
@@ -142,6 +149,7 @@ impl Context {
 pub const ALL: &[Concept] = &[
     doctor::CONCEPT,
     inspect::CONCEPT,
+    chroot::CONCEPT,
     layers::CONCEPT,
     image::CONCEPT,
     ns::CONCEPT,

@@ -43,6 +43,8 @@ pub enum Predicate {
     },
     /// None of the processes that were noted under this name is there any more, not even as a zombie.
     Gone(String),
+    /// One of the processes that were noted under this name, or one that descends from them, has cutaway's own root.
+    Escaped(String),
     /// The file holds this text, white space at its ends apart.
     FileIs {
         /// The file.
@@ -106,6 +108,25 @@ pub enum Predicate {
     DeadRuns(usize),
     /// No run that has died has anything left.
     NoLeftovers,
+    /// Each line of a file holds the pids of those processes that `start` made which share their namespaces of these
+    /// kinds; every one of them is in it once.
+    Grouped {
+        /// The file.
+        path: String,
+        /// The kinds.
+        by: Vec<Kind>,
+    },
+    /// The last line of a file is a report of `doctor` about this machine, and each refusal in it has its rule.
+    Doctor {
+        /// The file.
+        path: String,
+        /// Whether it says that `run` works.
+        #[serde(default)]
+        works: Option<bool>,
+        /// The layer that something was refused by.
+        #[serde(default)]
+        layer: Option<String>,
+    },
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
 }
@@ -204,6 +225,9 @@ fn name(one: &Worker) -> String {
 
 fn names(all: &[Worker]) -> String {
     const FEW: usize = 3;
+    if all.is_empty() {
+        return "no such process".to_owned();
+    }
     let shown = all.iter().take(FEW).map(|one| format!("{} ({})", one.pid, one.name)).collect::<Vec<_>>();
     let more = if all.len() > FEW { format!(" and {} more", all.len() - FEW) } else { String::new() };
     format!("process{} {}{more}", if all.len() == 1 { "" } else { "es" }, shown.join(", "))
@@ -211,7 +235,7 @@ fn names(all: &[Worker]) -> String {
 
 fn reason(name: &str, cause: &std::io::Error) -> String {
     match cause.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no {name} in the lab's directory"),
+        std::io::ErrorKind::NotFound => format!("there is nothing called {name} in the lab's directory"),
         _ => format!("{name}: {cause}"),
     }
 }
@@ -227,6 +251,7 @@ impl Predicate {
                 processes(bench, with, (at_least.unwrap_or(1), *at_most), *distinct, remember.as_deref())
             }
             Self::Gone(noted) => gone(bench, noted),
+            Self::Escaped(noted) => escaped(bench, noted),
             Self::FileIs { path, text } => match bench.text(path)? {
                 seen if seen == text.trim() => Ok(format!("{path} holds it")),
                 seen => Err(format!("{path} holds {}", quoted(&seen))),
@@ -249,6 +274,8 @@ impl Predicate {
             Self::InitExits(code) => bench.trial()?.exits(*code),
             Self::DeadRuns(least) => dead_runs(bench, *least),
             Self::NoLeftovers => no_leftovers(bench),
+            Self::Grouped { path, by } => grouped(bench, path, by),
+            Self::Doctor { path, works, layer } => doctor(bench, path, *works, layer.as_deref()),
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }
@@ -290,11 +317,7 @@ fn processes(
 
 /// Those that were noted as pid and start time.
 fn gone(bench: &Bench<'_>, noted: &str) -> Seen {
-    let Some(Json::Array(all)) = bench.facts.get(noted) else {
-        return Err("an earlier stage has noted nothing".to_owned());
-    };
-    let numbers = |one: &Json| Some((i32::try_from(one.get(0)?.as_i64()?).ok()?, one.get(1)?.as_u64()?));
-    let all: Vec<_> = all.iter().filter_map(numbers).collect();
+    let all = noted_as(bench, noted)?;
     let left = all.iter().filter_map(|(pid, started)| work::one(*pid).filter(|one| one.started == *started));
     match left.collect::<Vec<_>>().first() {
         None => {
@@ -306,6 +329,34 @@ fn gone(bench: &Bench<'_>, noted: &str) -> Seen {
             Err(format!("{} {how}; its parent is process {}", name(one), one.parent))
         }
     }
+}
+
+/// Those that were noted, and those that they have started.
+fn escaped(bench: &Bench<'_>, noted: &str) -> Seen {
+    let all = noted_as(bench, noted)?;
+    let noted = |one: &Worker| all.contains(&(one.pid, one.started));
+    let everybody = work::everybody();
+    let mut found: Vec<Worker> = everybody.iter().filter(|one| noted(one)).cloned().collect();
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at].pid;
+        found.extend(everybody.iter().filter(|one| one.parent == parent).cloned());
+        at += 1;
+    }
+    match found.iter().find(|one| traits::has_host_root(one.pid)) {
+        Some(one) => Ok(format!("{} has the host's root", name(one))),
+        None if found.is_empty() => Err("none of the processes that were in there is left".to_owned()),
+        None => Err(format!("still inside: {}", names(&found))),
+    }
+}
+
+/// The pids and start times that an earlier stage has noted.
+fn noted_as(bench: &Bench<'_>, noted: &str) -> Result<Vec<(i32, u64)>, String> {
+    let Some(Json::Array(all)) = bench.facts.get(noted) else {
+        return Err("an earlier stage has noted nothing".to_owned());
+    };
+    let numbers = |one: &Json| Some((i32::try_from(one.get(0)?.as_i64()?).ok()?, one.get(1)?.as_u64()?));
+    Ok(all.iter().filter_map(numbers).collect())
 }
 
 /// A text as it is shown: its first line, and not more of it than fits.
@@ -393,13 +444,15 @@ fn channels(pid: i32) -> BTreeSet<(u64, u64)> {
         entry.file_name().to_str().and_then(|number| number.parse::<u32>().ok()).is_some_and(|fd| fd > 2)
     });
     let mut all: BTreeSet<_> = beyond.filter_map(|entry| channel(&entry.path())).collect();
-    // A shared mapping has an `s`, and a link of its own below map_files.
+    // A shared mapping has an `s`, and a link of its own below map_files. One that nobody may write to passes nothing
+    // on: the C library maps some of its tables this way.
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let shared = maps.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
         let (range, mode) = (fields.next()?, fields.next()?);
         let file = fields.nth(3)?;
-        (mode.ends_with('s') && file.starts_with('/')).then(|| (range.to_owned(), file.to_owned()))
+        (mode.starts_with("rw") && mode.ends_with('s') && file.starts_with('/'))
+            .then(|| (range.to_owned(), file.to_owned()))
     });
     all.extend(shared.filter_map(|(range, file)| {
         let link = PathBuf::from(format!("/proc/{pid}/map_files/{range}"));
@@ -415,12 +468,21 @@ fn channel(path: &Path) -> Option<(u64, u64)> {
     passes.then(|| (meta.dev(), meta.ino()))
 }
 
+/// The pipes and sockets that this process has inherited: whoever started it gives them to everybody.
+fn inherited() -> BTreeSet<(u64, u64)> {
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let nameless = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| !to.starts_with("/")));
+    nameless.filter_map(|entry| channel(&entry.path())).collect()
+}
+
 fn shared_channel(bench: &Bench<'_>, kind: Kind) -> Seen {
+    let everybodys = inherited();
+    let own_channels = |pid| channels(pid).difference(&everybodys).copied().collect::<BTreeSet<_>>();
     let all: Vec<_> = bench
         .workers()
         .iter()
         .filter(|one| !one.zombie)
-        .filter_map(|one| Some((one, inside::namespace(one.pid, kind.name())?, channels(one.pid))))
+        .filter_map(|one| Some((one, inside::namespace(one.pid, kind.name())?, own_channels(one.pid))))
         .collect();
     for (at, (one, own, open)) in all.iter().enumerate() {
         for (other, others, theirs) in &all[at + 1..] {
@@ -489,6 +551,82 @@ fn group_paths(bench: &Bench<'_>, outside: &str, inside: &str) -> Seen {
     Err(last)
 }
 
+/// The sleepers are cutaway itself: nothing else in the lab's directory has its name, but for the one that looks.
+fn sleepers(bench: &Bench<'_>) -> Vec<i32> {
+    let me = std::process::id().cast_signed();
+    let own = work::one(me).map(|one| one.name).unwrap_or_default();
+    let all = bench.workers().iter().filter(|one| one.pid != me && !one.zombie && one.name == own);
+    all.map(|one| one.pid).collect()
+}
+
+fn grouped(bench: &Bench<'_>, path: &str, by: &[Kind]) -> Seen {
+    let text = bench.text(path)?;
+    let plate = |pid: i32| -> Result<Vec<PathBuf>, String> {
+        let link = |kind: &Kind| fs::read_link(format!("/proc/{pid}/ns/{}", kind.name()));
+        by.iter().map(link).collect::<Result<_, _>>().map_err(|cause| format!("process {pid}: {cause}"))
+    };
+    let mut left: BTreeSet<i32> = sleepers(bench).into_iter().collect();
+    if left.is_empty() {
+        return Err("the processes of the lab are gone: `cutaway lab reset` makes others".to_owned());
+    }
+    let mut seen: BTreeMap<Vec<PathBuf>, usize> = BTreeMap::new();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for (number, line) in (1..).zip(lines) {
+        let pids: Result<Vec<i32>, _> = line.split_whitespace().map(str::parse).collect();
+        let pids = pids
+            .map_err(|_| format!("{path} has in line {number} something that is no pid: {}", quoted(line)))?;
+        for pid in &pids {
+            if !left.remove(pid) {
+                return Err(format!("{path} has {pid} twice, or it is no process that the lab has started"));
+            }
+            let plates = plate(*pid)?;
+            if plate(pids[0])? != plates {
+                return Err(format!("{} and {pid} stand in one line and differ in a namespace", pids[0]));
+            }
+            if *seen.entry(plates).or_insert(number) != number {
+                return Err(format!(
+                    "{pid} shares all of {} with a process of another line",
+                    Kind::names(by)
+                ));
+            }
+        }
+    }
+    match left.first() {
+        Some(pid) => Err(format!("{path} does not have process {pid}")),
+        None => Ok(format!("{} groups, as the kernel has them", seen.len())),
+    }
+}
+
+fn doctor(bench: &Bench<'_>, path: &str, works: Option<bool>, layer: Option<&str>) -> Seen {
+    let text = bench.text(path)?;
+    let report: Json = serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap_or_default();
+    let Some(all) = report["findings"].as_array().filter(|_| report["record"] == "doctor") else {
+        return Err(format!("the last line of {path} is no report of `cutaway doctor --json -`"));
+    };
+    let kernel = crate::probe::sysctl::value("kernel.osrelease").unwrap_or_default();
+    if report["machine"]["kernel"] != kernel {
+        return Err(format!("{path} is about another kernel: {}", report["machine"]["kernel"]));
+    }
+    let refused = || all.iter().filter(|one| one["came"] == "refused");
+    if let Some(one) = refused().find(|one| !one["rule"].is_string()) {
+        return Err(format!("{path} has a refusal without a rule: {}", one["name"]));
+    }
+    if works.is_some_and(|works| report["run_works"] != works) {
+        return Err(format!("in {path} run_works is {}", report["run_works"]));
+    }
+    if let Some(layer) = layer.filter(|layer| refused().all(|one| one["layer"] != *layer)) {
+        let layers: BTreeSet<_> = refused().filter_map(|one| one["layer"].as_str()).collect();
+        let layers = if layers.is_empty() {
+            "nobody".into()
+        } else {
+            layers.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        return Err(format!("in {path} it is not {layer} that says no, but {layers}"));
+    }
+    let says = if report["run_works"] == true { "works" } else { "does not work" };
+    Ok(format!("{path} says that run {says} here; {} refused", refused().count()))
+}
+
 /// The names of the runs that have died, labs apart.
 fn dead(bench: &Bench<'_>) -> Result<Vec<String>, String> {
     let all = journal::dead(bench.state).map_err(|error| error.to_string())?;
@@ -546,12 +684,28 @@ mod tests {
         assert_eq!(look(&number(Some(1), None), dir.path()), Ok("oom_kill in events is 3".to_owned()));
         assert_eq!(look(&number(None, Some(2)), dir.path()), Err("oom_kill in events is 3".to_owned()));
         let is = Predicate::FileIs { path: "none".to_owned(), text: "x".to_owned() };
-        assert_eq!(look(&is, dir.path()), Err("there is no none in the lab's directory".to_owned()));
+        assert_eq!(
+            look(&is, dir.path()),
+            Err("there is nothing called none in the lab's directory".to_owned())
+        );
         let exists = Predicate::Exists { path: "events".to_owned(), kind: Some("fifo".to_owned()) };
         assert_eq!(look(&exists, dir.path()), Err("events is a file".to_owned()));
         assert!(look(&Predicate::HostnameKept, dir.path()).is_ok());
         assert!(look(&Predicate::NoLeftovers, dir.path()).is_ok());
         assert!(look(&Predicate::DeadRuns(1), dir.path()).unwrap_err().starts_with("no journal"));
+    }
+
+    #[test]
+    fn who_was_never_inside_has_not_escaped() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = work::one(std::process::id().cast_signed()).unwrap();
+        let look = |facts: &BTreeMap<String, Json>| {
+            Predicate::Escaped("inside".to_owned()).look(&Bench::new(dir.path(), dir.path(), facts, false))
+        };
+        assert!(look(&BTreeMap::new()).unwrap_err().contains("noted nothing"));
+        let noted = |started: u64| BTreeMap::from([("inside".to_owned(), json!([[own.pid, started]]))]);
+        assert!(look(&noted(own.started)).unwrap().contains("has the host's root"));
+        assert!(look(&noted(own.started + 1)).unwrap_err().contains("none of the processes"));
     }
 
     #[test]

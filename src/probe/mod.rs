@@ -26,6 +26,7 @@ pub mod privileges;
 mod process;
 mod read;
 pub mod rights;
+pub mod root;
 pub mod security;
 pub mod stack;
 pub mod subject;
@@ -98,6 +99,12 @@ pub enum Probe {
     /// Network interfaces with their addresses, and what each is tied to; and the number that the network namespace of
     /// a process has here.
     Interfaces(Option<i32>),
+    /// The root and the working directory of the acting process.
+    Root,
+    /// The root and the working directory of another process.
+    RootOf(Value),
+    /// The mount table of another process: what it can reach from its root.
+    MountsOf(Value),
 }
 
 impl Probe {
@@ -125,6 +132,9 @@ impl Probe {
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
             Self::Interfaces(_) => "interfaces".to_owned(),
+            Self::Root => "root and working directory".to_owned(),
+            Self::RootOf(pid) => format!("root and working directory of {pid}"),
+            Self::MountsOf(pid) => format!("mounts of {pid}"),
         }
     }
 
@@ -152,6 +162,9 @@ impl Probe {
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
             Self::Interfaces(of) => interfaces::snapshot(*of),
+            Self::Root => root::snapshot(None),
+            Self::RootOf(pid) => root::snapshot(Some(known(pid))),
+            Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
         }
     }
 
@@ -176,7 +189,9 @@ impl Probe {
             Self::NamespacesOf { pid: value, .. }
             | Self::Process(value)
             | Self::Members(value)
-            | Self::CgroupsOf(value) => Some(value),
+            | Self::CgroupsOf(value)
+            | Self::RootOf(value)
+            | Self::MountsOf(value) => Some(value),
             _ => None,
         }
     }
@@ -220,6 +235,9 @@ mod tests {
             Probe::Ipc,
             Probe::CgroupsOf(Value::Known(std::process::id().into())),
             Probe::Interfaces(Some(std::process::id().cast_signed())),
+            Probe::Root,
+            Probe::RootOf(Value::Known(std::process::id().into())),
+            Probe::MountsOf(Value::Known(std::process::id().into())),
         ];
         for probe in all {
             let value = probe.read();

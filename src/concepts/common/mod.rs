@@ -1,7 +1,8 @@
-//! What several concepts tell in the same way: the birth of a child, a command of the host, a report, and what trials
-//! have found out.
+//! What several concepts tell in the same way: the birth of a child, a command, the image that a root is made of, a report,
+//! and what trials have found out.
 
 pub mod birth;
 pub mod command;
 pub mod page;
+pub mod picture;
 pub mod trials;
