@@ -45,7 +45,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("probe", &["sys"]),
     ("plan", &["sys", "probe", "image"]),
     ("report", &["plan", "probe", "sys"]),
-    ("state", &["plan"]),
+    ("state", &["plan", "probe"]),
     ("image", &["sys", "probe"]),
     ("engine", &["plan", "probe", "sys", "report", "image", "state"]),
     ("lab", &["probe", "sys", "state"]),

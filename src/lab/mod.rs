@@ -55,6 +55,8 @@ macro_rules! lab {
 
 /// Every lab, by its number: one line for each folder of `labs/`.
 pub const ALL: &[Source] = &[
+    lab!("00-may-i"),
+    lab!("01-six-processes"),
     lab!("02-zombie"),
     lab!("03-first-program"),
     lab!("04-way-out", "enter"),
