@@ -43,6 +43,8 @@ pub enum Predicate {
     },
     /// None of the processes that were noted under this name is there any more, not even as a zombie.
     Gone(String),
+    /// One of the processes that were noted under this name, or one that descends from them, has cutaway's own root.
+    Escaped(String),
     /// The file holds this text, white space at its ends apart.
     FileIs {
         /// The file.
@@ -230,6 +232,7 @@ impl Predicate {
                 processes(bench, with, (at_least.unwrap_or(1), *at_most), *distinct, remember.as_deref())
             }
             Self::Gone(noted) => gone(bench, noted),
+            Self::Escaped(noted) => escaped(bench, noted),
             Self::FileIs { path, text } => match bench.text(path)? {
                 seen if seen == text.trim() => Ok(format!("{path} holds it")),
                 seen => Err(format!("{path} holds {}", quoted(&seen))),
@@ -293,11 +296,7 @@ fn processes(
 
 /// Those that were noted as pid and start time.
 fn gone(bench: &Bench<'_>, noted: &str) -> Seen {
-    let Some(Json::Array(all)) = bench.facts.get(noted) else {
-        return Err("an earlier stage has noted nothing".to_owned());
-    };
-    let numbers = |one: &Json| Some((i32::try_from(one.get(0)?.as_i64()?).ok()?, one.get(1)?.as_u64()?));
-    let all: Vec<_> = all.iter().filter_map(numbers).collect();
+    let all = noted_as(bench, noted)?;
     let left = all.iter().filter_map(|(pid, started)| work::one(*pid).filter(|one| one.started == *started));
     match left.collect::<Vec<_>>().first() {
         None => {
@@ -309,6 +308,34 @@ fn gone(bench: &Bench<'_>, noted: &str) -> Seen {
             Err(format!("{} {how}; its parent is process {}", name(one), one.parent))
         }
     }
+}
+
+/// Those that were noted, and those that they have started.
+fn escaped(bench: &Bench<'_>, noted: &str) -> Seen {
+    let all = noted_as(bench, noted)?;
+    let noted = |one: &Worker| all.contains(&(one.pid, one.started));
+    let everybody = work::everybody();
+    let mut found: Vec<Worker> = everybody.iter().filter(|one| noted(one)).cloned().collect();
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at].pid;
+        found.extend(everybody.iter().filter(|one| one.parent == parent).cloned());
+        at += 1;
+    }
+    match found.iter().find(|one| traits::has_host_root(one.pid)) {
+        Some(one) => Ok(format!("{} has the host's root", name(one))),
+        None if found.is_empty() => Err("none of the processes that were in there is left".to_owned()),
+        None => Err(format!("still inside: {}", names(&found))),
+    }
+}
+
+/// The pids and start times that an earlier stage has noted.
+fn noted_as(bench: &Bench<'_>, noted: &str) -> Result<Vec<(i32, u64)>, String> {
+    let Some(Json::Array(all)) = bench.facts.get(noted) else {
+        return Err("an earlier stage has noted nothing".to_owned());
+    };
+    let numbers = |one: &Json| Some((i32::try_from(one.get(0)?.as_i64()?).ok()?, one.get(1)?.as_u64()?));
+    Ok(all.iter().filter_map(numbers).collect())
 }
 
 /// A text as it is shown: its first line, and not more of it than fits.
@@ -569,6 +596,19 @@ mod tests {
         assert!(look(&Predicate::HostnameKept, dir.path()).is_ok());
         assert!(look(&Predicate::NoLeftovers, dir.path()).is_ok());
         assert!(look(&Predicate::DeadRuns(1), dir.path()).unwrap_err().starts_with("no journal"));
+    }
+
+    #[test]
+    fn who_was_never_inside_has_not_escaped() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = work::one(std::process::id().cast_signed()).unwrap();
+        let look = |facts: &BTreeMap<String, Json>| {
+            Predicate::Escaped("inside".to_owned()).look(&Bench::new(dir.path(), dir.path(), facts, false))
+        };
+        assert!(look(&BTreeMap::new()).unwrap_err().contains("noted nothing"));
+        let noted = |started: u64| BTreeMap::from([("inside".to_owned(), json!([[own.pid, started]]))]);
+        assert!(look(&noted(own.started)).unwrap().contains("has the host's root"));
+        assert!(look(&noted(own.started + 1)).unwrap_err().contains("none of the processes"));
     }
 
     #[test]
