@@ -69,6 +69,7 @@ impl Command {
         Self { program, argv, envp }
     }
 
+    // ANCHOR: exec
     /// The step in which a process becomes the command.
     #[must_use]
     pub fn exec(&self) -> Step {
@@ -80,6 +81,7 @@ impl Command {
             )
             .exec(vec![Syscall::Execve { path, argv, envp }])
     }
+    // ANCHOR_END: exec
 }
 
 fn find(name: &OsStr, search: &OsStr) -> Result<PathBuf> {
