@@ -421,6 +421,9 @@ fn every_lab_is_written_as_a_student_needs_it() {
         if readme.lines().next() != Some(&format!("# {}", sheet.title)) {
             fault(format!("README.md does not begin with `# {}`, the title of lab.json", sheet.title));
         }
+        if sheet.title.chars().count() > 56 {
+            fault("the title has more than 56 letters: `lab ls` has no room for it".to_owned());
+        }
         let check = format!("cutaway lab check {number}");
         for part in ["## Your task", "## How to check your work", &check] {
             if !readme.contains(part) {

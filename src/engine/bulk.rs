@@ -284,7 +284,11 @@ fn extract_file(image: &Image, layer: usize, (offset, ratio): (u64, u64), to: &P
     let name = to.file_name().ok_or_else(|| Error::new(cannot.clone()).rule("it is no name of a file"))?;
     let made = tally
         .open_start(to.parent().unwrap_or(Path::new("/")))
-        .and_then(|dir| tally.create_file(dir.as_fd(), name.as_bytes(), 0o644))
+        .and_then(|dir| {
+            let file = tally.create_file(dir.as_fd(), name.as_bytes(), 0o644);
+            tally.close(dir);
+            file
+        })
         .map_err(|failed| {
             let error = failed.error(cannot, &name.to_string_lossy());
             match failed.errno {
@@ -301,6 +305,7 @@ fn extract_file(image: &Image, layer: usize, (offset, ratio): (u64, u64), to: &P
         return Err(error);
     }
     let counts = [("files".to_owned(), 1), ("bytes".to_owned(), copy.bytes)].into();
+    copy.tally.close(copy.file);
     let calls = calls_of(&copy.tally);
     Ok(Summary { subject: to.display().to_string(), counts, calls, ..Summary::default() })
 }

@@ -206,6 +206,9 @@ fn name(one: &Worker) -> String {
 
 fn names(all: &[Worker]) -> String {
     const FEW: usize = 3;
+    if all.is_empty() {
+        return "no such process".to_owned();
+    }
     let shown = all.iter().take(FEW).map(|one| format!("{} ({})", one.pid, one.name)).collect::<Vec<_>>();
     let more = if all.len() > FEW { format!(" and {} more", all.len() - FEW) } else { String::new() };
     format!("process{} {}{more}", if all.len() == 1 { "" } else { "es" }, shown.join(", "))
@@ -213,7 +216,7 @@ fn names(all: &[Worker]) -> String {
 
 fn reason(name: &str, cause: &std::io::Error) -> String {
     match cause.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no {name} in the lab's directory"),
+        std::io::ErrorKind::NotFound => format!("there is nothing called {name} in the lab's directory"),
         _ => format!("{name}: {cause}"),
     }
 }
@@ -420,13 +423,15 @@ fn channels(pid: i32) -> BTreeSet<(u64, u64)> {
         entry.file_name().to_str().and_then(|number| number.parse::<u32>().ok()).is_some_and(|fd| fd > 2)
     });
     let mut all: BTreeSet<_> = beyond.filter_map(|entry| channel(&entry.path())).collect();
-    // A shared mapping has an `s`, and a link of its own below map_files.
+    // A shared mapping has an `s`, and a link of its own below map_files. One that nobody may write to passes nothing
+    // on: the C library maps some of its tables this way.
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let shared = maps.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
         let (range, mode) = (fields.next()?, fields.next()?);
         let file = fields.nth(3)?;
-        (mode.ends_with('s') && file.starts_with('/')).then(|| (range.to_owned(), file.to_owned()))
+        (mode.starts_with("rw") && mode.ends_with('s') && file.starts_with('/'))
+            .then(|| (range.to_owned(), file.to_owned()))
     });
     all.extend(shared.filter_map(|(range, file)| {
         let link = PathBuf::from(format!("/proc/{pid}/map_files/{range}"));
@@ -442,12 +447,21 @@ fn channel(path: &Path) -> Option<(u64, u64)> {
     passes.then(|| (meta.dev(), meta.ino()))
 }
 
+/// The pipes and sockets that this process has inherited: whoever started it gives them to everybody.
+fn inherited() -> BTreeSet<(u64, u64)> {
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let nameless = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| !to.starts_with("/")));
+    nameless.filter_map(|entry| channel(&entry.path())).collect()
+}
+
 fn shared_channel(bench: &Bench<'_>, kind: Kind) -> Seen {
+    let everybodys = inherited();
+    let own_channels = |pid| channels(pid).difference(&everybodys).copied().collect::<BTreeSet<_>>();
     let all: Vec<_> = bench
         .workers()
         .iter()
         .filter(|one| !one.zombie)
-        .filter_map(|one| Some((one, inside::namespace(one.pid, kind.name())?, channels(one.pid))))
+        .filter_map(|one| Some((one, inside::namespace(one.pid, kind.name())?, own_channels(one.pid))))
         .collect();
     for (at, (one, own, open)) in all.iter().enumerate() {
         for (other, others, theirs) in &all[at + 1..] {
@@ -573,7 +587,10 @@ mod tests {
         assert_eq!(look(&number(Some(1), None), dir.path()), Ok("oom_kill in events is 3".to_owned()));
         assert_eq!(look(&number(None, Some(2)), dir.path()), Err("oom_kill in events is 3".to_owned()));
         let is = Predicate::FileIs { path: "none".to_owned(), text: "x".to_owned() };
-        assert_eq!(look(&is, dir.path()), Err("there is no none in the lab's directory".to_owned()));
+        assert_eq!(
+            look(&is, dir.path()),
+            Err("there is nothing called none in the lab's directory".to_owned())
+        );
         let exists = Predicate::Exists { path: "events".to_owned(), kind: Some("fifo".to_owned()) };
         assert_eq!(look(&exists, dir.path()), Err("events is a file".to_owned()));
         assert!(look(&Predicate::HostnameKept, dir.path()).is_ok());

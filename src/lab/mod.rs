@@ -65,6 +65,8 @@ pub const ALL: &[Source] = &[
     lab!("14-owners"),
     lab!("15-a-day"),
     lab!("16-real-path"),
+    lab!("30-leak", "runtime"),
+    lab!("31-order", "order"),
     lab!("34-nothing-left"),
 ];
 

@@ -51,6 +51,8 @@ pub enum Trait {
     CwdOutside,
     /// No directory that it has open, its working directory included, lies where its root does not lead.
     NothingOutside,
+    /// A directory that it has open, or its working directory, lies where its root does not lead.
+    SomethingOutside,
     /// In its mount table, something is mounted there.
     Mounted {
         /// Where, as it sees it; a path without a slash in front is one of the lab's directory.
@@ -109,6 +111,10 @@ impl Trait {
             Self::HostDetached => host_detached(one.pid),
             Self::CwdOutside => cwd_outside(one.pid),
             Self::NothingOutside => nothing_outside(one.pid),
+            Self::SomethingOutside => match nothing_outside(one.pid) {
+                Ok(()) => Err("has no directory open that its root does not lead to".to_owned()),
+                Err(_) => Ok(()),
+            },
             Self::Mounted { at, fstype, propagation, read_only } => {
                 mounted(one.pid, &place.path(at), fstype.as_deref(), propagation.as_deref(), *read_only)
             }
