@@ -155,7 +155,7 @@ fn places(cell: &Cell) -> Option<Step> {
         return None;
     }
     let step = Step::say("Make the directories that the story needs in there")
-        .why("The new root is yours and is put back as it was: what is made here is taken away at the end.")
+        .why("What is made here is taken away at the end: the new root is put back as it was.")
         .chapter("3")
         .calls(cell.made.iter().map(|path| calls::mkdir(path, 0o755)));
     Some(step.undo(cell.made.iter().rev().map(calls::rmdir)))
