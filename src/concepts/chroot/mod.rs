@@ -106,6 +106,8 @@ fn plan(cell: &Cell) -> Plan {
     let mut plan = Plan::new(cell.title.clone());
     plan.notes.clone_from(&cell.notes);
     plan.uses = cell.root.uses();
+    // A run with a name keeps others from removing the image that it uses.
+    plan.name = plan.uses.is_some().then(|| format!("chroot-{}", std::process::id()));
     plan.needs = cell.needs();
     plan.steps.push(before(cell));
     plan.steps.extend(as_you_are(cell));
