@@ -307,13 +307,11 @@ fn every_anchor_is_one_pair_and_every_listing_has_one() {
 }
 
 /// Commands without a chapter that names them in its third line, each with its reason.
-const WITHOUT_CHAPTER: [(&str, &str); 6] = [
+const WITHOUT_CHAPTER: [(&str, &str); 4] = [
     ("book", "it shows the chapters"),
     ("lab", "every chapter has one"),
     ("layers", "chapter 7 is being written"),
     ("image", "chapter 7 is being written"),
-    ("run", "chapter 31 is being written"),
-    ("cleanup", "chapter 34 is being written"),
 ];
 
 #[test]
@@ -337,7 +335,7 @@ fn every_concept_has_its_chapter() {
 }
 
 /// Chapters whose lab is not there yet. The list ends empty.
-const WITHOUT_LAB: &[u8] = &[];
+const WITHOUT_LAB: &[u8] = &[31];
 
 #[test]
 fn every_chapter_has_its_lab() {
@@ -422,6 +420,9 @@ fn every_lab_is_written_as_a_student_needs_it() {
         }
         if readme.lines().next() != Some(&format!("# {}", sheet.title)) {
             fault(format!("README.md does not begin with `# {}`, the title of lab.json", sheet.title));
+        }
+        if sheet.title.chars().count() > 56 {
+            fault("the title has more than 56 letters: `lab ls` has no room for it".to_owned());
         }
         let check = format!("cutaway lab check {number}");
         for part in ["## Your task", "## How to check your work", &check] {

@@ -4,6 +4,7 @@
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
 pub mod book;
+pub mod chroot;
 pub mod cleanup;
 mod common;
 pub mod image;
@@ -130,6 +131,7 @@ impl Context {
 
 /// Every command, in teaching order.
 pub const ALL: &[Concept] = &[
+    chroot::CONCEPT,
     layers::CONCEPT,
     image::CONCEPT,
     ns::CONCEPT,

@@ -43,6 +43,8 @@ pub enum Predicate {
     },
     /// None of the processes that were noted under this name is there any more, not even as a zombie.
     Gone(String),
+    /// One of the processes that were noted under this name, or one that descends from them, has cutaway's own root.
+    Escaped(String),
     /// The file holds this text, white space at its ends apart.
     FileIs {
         /// The file.
@@ -204,6 +206,9 @@ fn name(one: &Worker) -> String {
 
 fn names(all: &[Worker]) -> String {
     const FEW: usize = 3;
+    if all.is_empty() {
+        return "no such process".to_owned();
+    }
     let shown = all.iter().take(FEW).map(|one| format!("{} ({})", one.pid, one.name)).collect::<Vec<_>>();
     let more = if all.len() > FEW { format!(" and {} more", all.len() - FEW) } else { String::new() };
     format!("process{} {}{more}", if all.len() == 1 { "" } else { "es" }, shown.join(", "))
@@ -211,7 +216,7 @@ fn names(all: &[Worker]) -> String {
 
 fn reason(name: &str, cause: &std::io::Error) -> String {
     match cause.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no {name} in the lab's directory"),
+        std::io::ErrorKind::NotFound => format!("there is nothing called {name} in the lab's directory"),
         _ => format!("{name}: {cause}"),
     }
 }
@@ -227,6 +232,7 @@ impl Predicate {
                 processes(bench, with, (at_least.unwrap_or(1), *at_most), *distinct, remember.as_deref())
             }
             Self::Gone(noted) => gone(bench, noted),
+            Self::Escaped(noted) => escaped(bench, noted),
             Self::FileIs { path, text } => match bench.text(path)? {
                 seen if seen == text.trim() => Ok(format!("{path} holds it")),
                 seen => Err(format!("{path} holds {}", quoted(&seen))),
@@ -290,11 +296,7 @@ fn processes(
 
 /// Those that were noted as pid and start time.
 fn gone(bench: &Bench<'_>, noted: &str) -> Seen {
-    let Some(Json::Array(all)) = bench.facts.get(noted) else {
-        return Err("an earlier stage has noted nothing".to_owned());
-    };
-    let numbers = |one: &Json| Some((i32::try_from(one.get(0)?.as_i64()?).ok()?, one.get(1)?.as_u64()?));
-    let all: Vec<_> = all.iter().filter_map(numbers).collect();
+    let all = noted_as(bench, noted)?;
     let left = all.iter().filter_map(|(pid, started)| work::one(*pid).filter(|one| one.started == *started));
     match left.collect::<Vec<_>>().first() {
         None => {
@@ -306,6 +308,34 @@ fn gone(bench: &Bench<'_>, noted: &str) -> Seen {
             Err(format!("{} {how}; its parent is process {}", name(one), one.parent))
         }
     }
+}
+
+/// Those that were noted, and those that they have started.
+fn escaped(bench: &Bench<'_>, noted: &str) -> Seen {
+    let all = noted_as(bench, noted)?;
+    let noted = |one: &Worker| all.contains(&(one.pid, one.started));
+    let everybody = work::everybody();
+    let mut found: Vec<Worker> = everybody.iter().filter(|one| noted(one)).cloned().collect();
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at].pid;
+        found.extend(everybody.iter().filter(|one| one.parent == parent).cloned());
+        at += 1;
+    }
+    match found.iter().find(|one| traits::has_host_root(one.pid)) {
+        Some(one) => Ok(format!("{} has the host's root", name(one))),
+        None if found.is_empty() => Err("none of the processes that were in there is left".to_owned()),
+        None => Err(format!("still inside: {}", names(&found))),
+    }
+}
+
+/// The pids and start times that an earlier stage has noted.
+fn noted_as(bench: &Bench<'_>, noted: &str) -> Result<Vec<(i32, u64)>, String> {
+    let Some(Json::Array(all)) = bench.facts.get(noted) else {
+        return Err("an earlier stage has noted nothing".to_owned());
+    };
+    let numbers = |one: &Json| Some((i32::try_from(one.get(0)?.as_i64()?).ok()?, one.get(1)?.as_u64()?));
+    Ok(all.iter().filter_map(numbers).collect())
 }
 
 /// A text as it is shown: its first line, and not more of it than fits.
@@ -393,13 +423,15 @@ fn channels(pid: i32) -> BTreeSet<(u64, u64)> {
         entry.file_name().to_str().and_then(|number| number.parse::<u32>().ok()).is_some_and(|fd| fd > 2)
     });
     let mut all: BTreeSet<_> = beyond.filter_map(|entry| channel(&entry.path())).collect();
-    // A shared mapping has an `s`, and a link of its own below map_files.
+    // A shared mapping has an `s`, and a link of its own below map_files. One that nobody may write to passes nothing
+    // on: the C library maps some of its tables this way.
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let shared = maps.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
         let (range, mode) = (fields.next()?, fields.next()?);
         let file = fields.nth(3)?;
-        (mode.ends_with('s') && file.starts_with('/')).then(|| (range.to_owned(), file.to_owned()))
+        (mode.starts_with("rw") && mode.ends_with('s') && file.starts_with('/'))
+            .then(|| (range.to_owned(), file.to_owned()))
     });
     all.extend(shared.filter_map(|(range, file)| {
         let link = PathBuf::from(format!("/proc/{pid}/map_files/{range}"));
@@ -415,12 +447,21 @@ fn channel(path: &Path) -> Option<(u64, u64)> {
     passes.then(|| (meta.dev(), meta.ino()))
 }
 
+/// The pipes and sockets that this process has inherited: whoever started it gives them to everybody.
+fn inherited() -> BTreeSet<(u64, u64)> {
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let nameless = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| !to.starts_with("/")));
+    nameless.filter_map(|entry| channel(&entry.path())).collect()
+}
+
 fn shared_channel(bench: &Bench<'_>, kind: Kind) -> Seen {
+    let everybodys = inherited();
+    let own_channels = |pid| channels(pid).difference(&everybodys).copied().collect::<BTreeSet<_>>();
     let all: Vec<_> = bench
         .workers()
         .iter()
         .filter(|one| !one.zombie)
-        .filter_map(|one| Some((one, inside::namespace(one.pid, kind.name())?, channels(one.pid))))
+        .filter_map(|one| Some((one, inside::namespace(one.pid, kind.name())?, own_channels(one.pid))))
         .collect();
     for (at, (one, own, open)) in all.iter().enumerate() {
         for (other, others, theirs) in &all[at + 1..] {
@@ -546,12 +587,28 @@ mod tests {
         assert_eq!(look(&number(Some(1), None), dir.path()), Ok("oom_kill in events is 3".to_owned()));
         assert_eq!(look(&number(None, Some(2)), dir.path()), Err("oom_kill in events is 3".to_owned()));
         let is = Predicate::FileIs { path: "none".to_owned(), text: "x".to_owned() };
-        assert_eq!(look(&is, dir.path()), Err("there is no none in the lab's directory".to_owned()));
+        assert_eq!(
+            look(&is, dir.path()),
+            Err("there is nothing called none in the lab's directory".to_owned())
+        );
         let exists = Predicate::Exists { path: "events".to_owned(), kind: Some("fifo".to_owned()) };
         assert_eq!(look(&exists, dir.path()), Err("events is a file".to_owned()));
         assert!(look(&Predicate::HostnameKept, dir.path()).is_ok());
         assert!(look(&Predicate::NoLeftovers, dir.path()).is_ok());
         assert!(look(&Predicate::DeadRuns(1), dir.path()).unwrap_err().starts_with("no journal"));
+    }
+
+    #[test]
+    fn who_was_never_inside_has_not_escaped() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = work::one(std::process::id().cast_signed()).unwrap();
+        let look = |facts: &BTreeMap<String, Json>| {
+            Predicate::Escaped("inside".to_owned()).look(&Bench::new(dir.path(), dir.path(), facts, false))
+        };
+        assert!(look(&BTreeMap::new()).unwrap_err().contains("noted nothing"));
+        let noted = |started: u64| BTreeMap::from([("inside".to_owned(), json!([[own.pid, started]]))]);
+        assert!(look(&noted(own.started)).unwrap().contains("has the host's root"));
+        assert!(look(&noted(own.started + 1)).unwrap_err().contains("none of the processes"));
     }
 
     #[test]

@@ -55,6 +55,9 @@ macro_rules! lab {
 /// Every lab, by its number: one line for each folder of `labs/`.
 pub const ALL: &[Source] = &[
     lab!("02-zombie"),
+    lab!("03-first-program"),
+    lab!("04-way-out", "enter"),
+    lab!("06-three-bugs", "swap"),
     lab!("10-rename"),
     lab!("11-channel", "word"),
     lab!("12-two-lines"),
@@ -62,6 +65,8 @@ pub const ALL: &[Source] = &[
     lab!("14-owners"),
     lab!("15-a-day"),
     lab!("16-real-path"),
+    lab!("30-leak", "runtime"),
+    lab!("31-order", "order"),
     lab!("34-nothing-left"),
 ];
 

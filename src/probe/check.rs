@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::root::{self, Identity};
 use super::{Claim, Origin, cgroup, fds, ipc, known, links, mounts, privileges, process, read};
 use crate::sys::Value;
 use crate::sys::flags::{CapSet, CloneFlags};
@@ -63,6 +64,15 @@ impl Claim {
                 same(&path.display().to_string(), &seen.display().to_string(), "group")
             }
             Self::Owner { path, uid } => owner(path, *uid),
+            Self::HostRoot(pid) => root_is(pid.as_ref(), &host_root(origin)?),
+            Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
+            Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
+            Self::DirectoryOutside => directory_outside(),
+            Self::DirectoryInside => same("/", root::directory()?.as_str(), "the working directory is"),
+            Self::SharesNamespaces { pid, kinds } => {
+                none_differs(&origin.shared_with(&pid.to_string(), *kinds)?, *kinds)
+            }
+            Self::OneRootMount(pid) => root::one_mount(known(pid)),
         }
     }
 }
@@ -73,7 +83,10 @@ fn state(pid: &Value, fits: impl Fn(&process::Status) -> bool) -> Result<(), Str
 }
 
 fn shared_namespaces(kinds: CloneFlags, origin: &Origin) -> Result<(), String> {
-    let shared = origin.still_shared(kinds)?;
+    none_differs(&origin.still_shared(kinds)?, kinds)
+}
+
+fn none_differs(shared: &[&str], kinds: CloneFlags) -> Result<(), String> {
     let asked = super::ns::KINDS.iter().filter(|(flag, _)| kinds.contains(*flag)).map(|(_, name)| *name);
     let own: Vec<_> = asked.filter(|name| !shared.contains(name)).collect();
     if own.is_empty() { Ok(()) } else { Err(format!("different: {}", own.join(", "))) }
@@ -95,6 +108,24 @@ fn owner(path: &Path, uid: u32) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::symlink_metadata(path).map_err(|cause| read::reason(path, &cause))?;
     same(&uid, &meta.uid(), "user")
+}
+
+fn host_root(origin: &Origin) -> Result<Identity, String> {
+    origin.root.ok_or_else(|| "the root at the start could not be read".to_owned())
+}
+
+fn root_is(pid: Option<&Value>, expected: &Identity) -> Result<(), String> {
+    same(expected, &Identity::of_root(pid.map(known))?, "the root is")
+}
+
+fn other_root(pid: Option<&Value>, host: &Identity) -> Result<(), String> {
+    let found = Identity::of_root(pid.map(known))?;
+    if found == *host { Err(format!("the root is {found}, the host's")) } else { Ok(()) }
+}
+
+fn directory_outside() -> Result<(), String> {
+    let path = root::directory()?;
+    if root::is_outside(&path) { Ok(()) } else { Err(format!("the working directory is {path}")) }
 }
 
 fn same<T: PartialEq + std::fmt::Display + ?Sized>(
@@ -220,6 +251,8 @@ mod tests {
             Claim::Exists(file),
             Claim::CapabilitiesWithin(CapSet(u64::MAX)),
             Claim::Ids { uid, gid },
+            Claim::HostRoot(None),
+            Claim::HostRoot(Some(Value::Known(std::process::id().into()))),
         ];
         for claim in claims {
             assert_eq!(holds(&claim), Ok(()), "{claim}");
@@ -238,5 +271,8 @@ mod tests {
         assert_eq!(holds(&Claim::Exists("/nonexistent".into())), Err("/nonexistent: ENOENT".into()));
         assert_eq!(holds(&Claim::ReadOnly("/tmp".into())), Err("/tmp can be written to".into()));
         assert!(holds(&Claim::InGroup("/nonexistent".into())).is_err());
+        assert!(holds(&Claim::OtherRoot(None)).unwrap_err().ends_with("the host's"));
+        assert!(holds(&Claim::DirectoryOutside).unwrap_err().starts_with("the working directory is /"));
+        assert!(holds(&Claim::RootIs(Value::Known(-1))).is_err());
     }
 }

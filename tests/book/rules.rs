@@ -12,6 +12,7 @@
 //! | machine | host name and kernel release | `laptop`, `6.12.0` |
 //! | pid | numbers of processes that were born meanwhile | 4711 and so on, in order of appearance |
 //! | inode | numbers of namespaces | those of a freshly booted host, then 4026532201 and so on |
+//! | directory | device and inode of a directory | `8:1 inode 2` for the root, others in order of appearance |
 //! | digest | twelve digits or more of a digest in the stores: the demo image is made from the machine's programs | others, in order of appearance |
 //! | key | numbers drawn by lot: `0x` and six hexadecimal digits or more, names made from them | 5eed0001 and so on |
 //!
@@ -31,8 +32,8 @@ pub struct Run {
     pub literal: Vec<(String, String)>,
     /// The same where they stand alone.
     pub words: Vec<(String, String)>,
-    /// The last pid before and after it.
-    pub pids: (u32, u32),
+    /// The last pid before the chapter, before the command, and after it.
+    pub pids: (u32, u32, u32),
     /// The digests in the stores.
     pub digests: Vec<String>,
 }
@@ -42,6 +43,8 @@ pub struct Run {
 pub struct Seen {
     pids: HashMap<String, String>,
     inodes: HashMap<String, String>,
+    directories: HashMap<String, String>,
+    in_memory: HashMap<String, String>,
     fresh: u32,
     digests: HashMap<String, String>,
     keys: HashMap<String, String>,
@@ -60,7 +63,7 @@ const FIRST: [(&str, &str); 8] = [
 ];
 
 /// The words in front of a number that make it a pid, also where the number is short.
-const BEFORE_PID: [&str; 13] = [
+const BEFORE_PID: [&str; 15] = [
     "=",
     "process",
     "pid",
@@ -73,6 +76,8 @@ const BEFORE_PID: [&str; 13] = [
     "P_PID,",
     "kill(",
     "cutaway-ns-",
+    "cutaway-chroot-",
+    "jail-",
     "child",
 ];
 
@@ -87,7 +92,50 @@ impl Seen {
         for (from, to) in &run.words {
             text = replaced_alone(&text, from, to);
         }
-        text.lines().map(|line| self.line(line, run).trim_end().to_owned() + "\n").collect()
+        let line = |line: &str| {
+            let line = self.directories(line);
+            self.line(&line, run).trim_end().to_owned() + "\n"
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// `254:0 inode 5358295`: where the root is, the same everywhere; any other directory by its order, one in memory
+    /// told apart from one on disk.
+    fn directories(&mut self, line: &str) -> String {
+        const MIDDLE: &str = " inode ";
+        let mut out = String::new();
+        let mut rest = line;
+        while let Some(at) = rest.find(MIDDLE) {
+            let (before, after) = (&rest[..at], &rest[at + MIDDLE.len()..]);
+            let start =
+                before.rfind(|letter: char| !letter.is_ascii_digit() && letter != ':').map_or(0, |at| at + 1);
+            let end = after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len());
+            let (device, inode) = (&before[start..], &after[..end]);
+            out.push_str(&before[..start]);
+            if device.contains(':') && !inode.is_empty() {
+                out.push_str(&self.directory(device, inode));
+            } else {
+                out.push_str(&[device, MIDDLE, inode].concat());
+            }
+            rest = &after[end..];
+        }
+        out + rest
+    }
+
+    fn directory(&mut self, device: &str, inode: &str) -> String {
+        use std::os::unix::fs::MetadataExt;
+        let root = fs::metadata("/").unwrap();
+        let own = format!("{}:{}", nix::sys::stat::major(root.dev()), nix::sys::stat::minor(root.dev()));
+        if device == own && inode == root.ino().to_string() {
+            return "8:1 inode 2".to_owned();
+        }
+        let small = inode.parse::<u32>().is_ok_and(|inode| inode < 1000);
+        if device.starts_with("0:") && device != own && small {
+            let next = format!("0:{}", 41 + self.in_memory.len());
+            return format!("{} inode {inode}", self.in_memory.entry(device.to_owned()).or_insert(next));
+        }
+        let next = format!("8:1 inode {}", 131_073 + self.directories.len());
+        self.directories.entry(format!("{device} {inode}")).or_insert(next).clone()
     }
 
     fn line(&mut self, line: &str, run: &Run) -> String {
@@ -194,12 +242,14 @@ fn replaced_alone(text: &str, from: &str, to: &str) -> String {
 
 fn is_pid(word: &str, before: &str, after: &str, run: &Run) -> bool {
     let Ok(number) = word.parse::<u32>() else { return false };
-    let (from, to) = run.pids;
-    let born = if from <= to { from < number && number <= to } else { number > from || number <= to };
+    let (chapter, command, now) = run.pids;
+    let since =
+        |from: u32| if from <= now { from < number && number <= now } else { number > from || number <= now };
     let named = BEFORE_PID.iter().any(|name| before.trim_end().ends_with(name));
     let alone =
         !before.ends_with(['.', ':', '[']) && !after.starts_with(['.', ':']) || before.ends_with("/proc/");
-    born && (named || alone && word.len() >= 5)
+    // A number that stands anywhere is believed to be a pid only if it is one of this command.
+    named && since(chapter) || alone && word.len() >= 5 && since(command)
 }
 
 /// The text as it is compared: what is ignored left out.

@@ -275,12 +275,12 @@ impl Room {
 }
 
 /// A child in these namespaces.
-const fn clone(flags: CloneFlags) -> Syscall {
+pub(super) const fn clone(flags: CloneFlags) -> Syscall {
     Syscall::Clone3 { flags, exit_signal: Some(Signal::SIGCHLD), cgroup: None }
 }
 
 /// The two gates of a child that lets the host look: what the child does, and what the host does.
-fn show_host(ready: &'static str, seen: &'static str, look: Vec<Step>) -> (Vec<Step>, Vec<Step>) {
+pub(super) fn show_host(ready: &'static str, seen: &'static str, look: Vec<Step>) -> (Vec<Step>, Vec<Step>) {
     let child = vec![
         Step::say("Let the host look")
             .why("The host and the child read the same state at the same time, each from its side.")
