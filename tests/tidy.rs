@@ -48,7 +48,7 @@ const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("state", &["plan"]),
     ("image", &["sys", "probe"]),
     ("engine", &["plan", "probe", "sys", "report", "image", "state"]),
-    ("lab", &["probe", "sys", "state"]),
+    ("lab", &["probe", "sys", "state", "image"]),
     ("concepts", &["plan", "probe", "sys", "report", "image", "state", "lab"]),
     ("error.rs", &[]),
 ];

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::images;
 use super::sheet::Kind;
 use super::traits::{self, Place, Trait};
 use super::trial::Trial;
@@ -108,6 +109,33 @@ pub enum Predicate {
     DeadRuns(usize),
     /// No run that has died has anything left.
     NoLeftovers,
+    /// The folder is an image of so many layers, and every digest in it is that of its bytes.
+    Image {
+        /// The folder, an OCI image layout.
+        path: String,
+        /// How many layers.
+        layers: usize,
+    },
+    /// In an image, a layer has a file, a later one deletes it, and no container sees it.
+    DeletedNotGone {
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
+    },
+    /// A file names the blob of the layer that holds such a file: its digest, or the beginning of it.
+    NamesBlob {
+        /// The student's file.
+        path: String,
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
+    },
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
 }
@@ -255,6 +283,13 @@ impl Predicate {
             Self::InitExits(code) => bench.trial()?.exits(*code),
             Self::DeadRuns(least) => dead_runs(bench, *least),
             Self::NoLeftovers => no_leftovers(bench),
+            Self::Image { path, layers } => images::is_image(&bench.path(path), *layers),
+            Self::DeletedNotGone { image, file, like } => {
+                images::deleted_is_not_gone(&bench.path(image), file, &bench.text(like)?)
+            }
+            Self::NamesBlob { path, image, file, like } => {
+                images::names_blob(&bench.text(path)?, &bench.path(image), file, &bench.text(like)?)
+            }
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }
