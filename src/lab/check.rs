@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::images;
 use super::sheet::Kind;
 use super::spaces;
 use super::traits::{self, Place, Trait};
@@ -144,6 +145,33 @@ pub enum Predicate {
         /// The layer that something was refused by.
         #[serde(default)]
         layer: Option<String>,
+    },
+    /// The folder is an image of so many layers, and every digest in it is that of its bytes.
+    Image {
+        /// The folder, an OCI image layout.
+        path: String,
+        /// How many layers.
+        layers: usize,
+    },
+    /// In an image, a layer has a file, a later one deletes it, and no container sees it.
+    DeletedNotGone {
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
+    },
+    /// A file names the blob of the layer that holds such a file: its digest, or the beginning of it.
+    NamesBlob {
+        /// The student's file.
+        path: String,
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
     },
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
@@ -300,6 +328,13 @@ impl Predicate {
             Self::Wired => spaces::wired(bench.workers()),
             Self::Grouped { path, by } => grouped(bench, path, by),
             Self::Doctor { path, works, layer } => doctor(bench, path, *works, layer.as_deref()),
+            Self::Image { path, layers } => images::is_image(&bench.path(path), *layers),
+            Self::DeletedNotGone { image, file, like } => {
+                images::deleted_is_not_gone(&bench.path(image), file, &bench.text(like)?)
+            }
+            Self::NamesBlob { path, image, file, like } => {
+                images::names_blob(&bench.text(path)?, &bench.path(image), file, &bench.text(like)?)
+            }
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }

@@ -6,6 +6,7 @@
 //! nothing here knows which commands somebody typed.
 
 pub mod check;
+mod images;
 pub mod need;
 pub mod sheet;
 mod spaces;
@@ -62,6 +63,7 @@ pub const ALL: &[Source] = &[
     lab!("04-way-out", "enter"),
     lab!("05-grid", "grid"),
     lab!("06-three-bugs", "swap"),
+    lab!("07-deleted", "secret"),
     lab!("10-rename"),
     lab!("11-channel", "word"),
     lab!("12-two-lines"),
