@@ -18,11 +18,11 @@ mod wait;
 use std::collections::HashMap;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Parts, exit};
 use crate::plan::{Action, Call, Gate, Plan, Probe, Step, Undo, number};
-use crate::probe::Origin;
+use crate::probe::{Origin, words};
 use crate::report::Observer;
 use crate::report::event::{Event, VERSION, When};
 use crate::report::explain::gate_text;
@@ -30,7 +30,7 @@ use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
 use crate::sys::flags::Signal;
 use crate::sys::process::Processes;
-use crate::sys::{Errno, Returned, Slots, Syscall, manual};
+use crate::sys::{Errno, Returned, Slots, Syscall, Value, manual};
 
 use link::{Link, Message};
 use spawn::Child;
@@ -119,6 +119,8 @@ struct Engine<K> {
     state: PathBuf,
     journal_name: Option<String>,
     journal: Option<Journal>,
+    /// Whether what was done stays, with its journal, if every step succeeds.
+    keeps: bool,
     /// What has been done and how it is undone, by step.
     done: Vec<(String, Vec<Undo>)>,
     signals: Option<wait::Signals>,
@@ -174,6 +176,7 @@ impl<K: Processes + 'static> Engine<K> {
         }
         engine.state = setup.state;
         engine.journal_name.clone_from(&plan.name);
+        engine.keeps = plan.keeps;
         if engine.kernel.is_real() {
             engine.signals = wait::Signals::take();
         }
@@ -202,6 +205,7 @@ impl<K: Processes + 'static> Engine<K> {
             state: PathBuf::new(),
             journal_name: None,
             journal: None,
+            keeps: false,
             done: Vec::new(),
             signals: None,
             mask_before: None,
@@ -323,6 +327,8 @@ impl<K: Processes + 'static> Engine<K> {
         let value = returned.map(|returned| returned.value);
         let text = || match &syscall {
             Syscall::Recvfrom { .. } => syscall.answered(&describe_answer(&answer)),
+            // Of a call that failed, the room holds nothing: strace prints its address, which nobody knows.
+            Syscall::Pread64 { .. } if value.is_ok() => syscall.answered_with(&answer),
             _ => syscall.to_string(),
         };
         let refused = value.is_err_and(|errno| call.refused == Some(errno as i32));
@@ -337,7 +343,12 @@ impl<K: Processes + 'static> Engine<K> {
                 check_answer(&syscall, &answer)
             }
             Err(_) if allowed => Ok(()),
-            Err(errno) => Err(call_error(&syscall, errno)),
+            Err(errno) => {
+                let passed = begun.map_or(RECENT, |begun| begun.elapsed());
+                let words = if self.kernel.is_real() { kernel_words(&syscall, passed) } else { None };
+                let error = call_error(&syscall, errno);
+                Err(words.into_iter().fold(error, Error::kernel))
+            }
         }
     }
 
@@ -533,6 +544,7 @@ impl<K: Processes + 'static> Engine<K> {
 
     /// Undoes, removes the journal, tells the end, and says what the command came to.
     fn end(mut self, flow: Flow, failure: u8, begun: Instant) -> Outcome {
+        let keeps = self.keeps && flow.is_ok();
         let (mut code, mut error) = match flow {
             Ok(()) | Err(Stop::Executed) => (self.status.unwrap_or(0), None),
             Err(Stop::Quit) => (self.status.unwrap_or(exit::FAILED), None),
@@ -543,7 +555,7 @@ impl<K: Processes + 'static> Engine<K> {
                 (error.parts().exit.unwrap_or(failure), Some(error))
             }
         };
-        let left = self.undo_all(error.is_some());
+        let left = if keeps { self.keep() } else { self.undo_all(error.is_some()) };
         if !left.is_empty() {
             code = if code == 0 { failure } else { code };
             error = error.or_else(|| {
@@ -554,6 +566,22 @@ impl<K: Processes + 'static> Engine<K> {
         self.emit(|_| Event::Done { status: code.into(), us });
         self.observers.iter_mut().for_each(|observer| observer.flush());
         Outcome { code, error, left, observers: std::mem::take(&mut self.observers) }
+    }
+}
+
+/// How long ago a call may have begun that nobody has timed.
+const RECENT: Duration = Duration::from_millis(50);
+
+/// What the kernel itself says of a failed mount, where it says anything.
+fn kernel_words(syscall: &Syscall, passed: Duration) -> Option<String> {
+    match syscall {
+        Syscall::Fsconfig { fd: Value::Known(fd), .. } | Syscall::Fsmount { fd: Value::Known(fd), .. } => {
+            words::of_descriptor(*fd).or_else(|| words::of_overlay(passed))
+        }
+        Syscall::Mount { fstype: Some(fstype), .. } if *fstype == "overlay".into() => {
+            words::of_overlay(passed)
+        }
+        _ => None,
     }
 }
 

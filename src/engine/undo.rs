@@ -1,11 +1,12 @@
 //! Taking back what was done: in reverse, on an error, on a signal, and at the normal end.
 
+use std::path::Path;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::plan::{Call, Undo};
 use crate::report::event::Event;
-use crate::state::journal::Journal;
+use crate::state::{self, journal::Journal};
 use crate::sys::process::Processes;
 use crate::sys::{Errno, Syscall};
 
@@ -70,6 +71,16 @@ impl<K: Processes + 'static> Engine<K> {
         left
     }
 
+    /// Leaves what was done as it is. The journal stays too, without its lock: `cutaway cleanup` replays it.
+    pub(super) fn keep(&mut self) -> Vec<String> {
+        self.end_children();
+        let steps = std::mem::take(&mut self.done).len();
+        let marked = self.journal.take().map_or(Ok(()), |mut journal| journal.keep());
+        let remedy = cleanup_command(&self.state);
+        self.emit(|_| Event::Kept { steps, remedy });
+        marked.err().iter().map(ToString::to_string).collect()
+    }
+
     fn undo(&mut self, id: &str, deed: &Undo) -> Result<(), Error> {
         match deed {
             Undo::Bulk(work) => self.bulk(id, work, true),
@@ -94,8 +105,16 @@ impl<K: Processes + 'static> Engine<K> {
     }
 }
 
-/// What an undo removes may already be gone.
+/// The command that undoes what was kept.
+fn cleanup_command(state: &Path) -> String {
+    let is_default = state::default_directory(nix::unistd::geteuid().is_root()).is_ok_and(|dir| dir == state);
+    if is_default { "cutaway cleanup".to_owned() } else { format!("cutaway --state {} cleanup", state.display()) }
+}
+
+/// What an undo removes may already be gone. A path that is no mount point any more is EINVAL to umount2(2).
 #[must_use]
 pub fn gone_is_fine(syscall: Syscall) -> Call {
-    Call::from(syscall).or(Errno::ENOENT).or(Errno::ESRCH)
+    let unmounts = matches!(syscall, Syscall::Umount2 { .. });
+    let call = Call::from(syscall).or(Errno::ENOENT).or(Errno::ESRCH);
+    if unmounts { call.or(Errno::EINVAL) } else { call }
 }

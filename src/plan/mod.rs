@@ -38,6 +38,8 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The privileges without which some step will be refused.
     pub needs: Vec<&'static str>,
+    /// Whether what the steps do stays if all of them succeed. How it is undone stays in the journal.
+    pub keeps: bool,
     /// The steps.
     pub steps: Vec<Step>,
 }
@@ -264,6 +266,7 @@ impl Plan {
             uses: None,
             notes: Vec::new(),
             needs: Vec::new(),
+            keeps: false,
             steps: Vec::new(),
         }
     }

@@ -2,11 +2,14 @@
 //!
 //! Nothing is tried out: a check reads, and where reading is impossible the claim does not hold and says why.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 
-use super::{Claim, Origin, cgroup, fds, ipc, known, links, mounts, privileges, process, read};
+use super::{
+    Claim, Origin, cgroup, fds, ipc, known, links, mounts, overlay, privileges, process, read, tree,
+};
 use crate::sys::Value;
 use crate::sys::flags::{CapSet, CloneFlags};
 
@@ -63,6 +66,36 @@ impl Claim {
                 same(&path.display().to_string(), &seen.display().to_string(), "group")
             }
             Self::Owner { path, uid } => owner(path, *uid),
+            Self::Absent(path) => match std::fs::symlink_metadata(path) {
+                Ok(meta) => Err(format!("{} is a {}", path.display(), tree::kind(&meta))),
+                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
+                Err(cause) => Err(read::reason(path, &cause)),
+            },
+            Self::Whiteout(path) => whiteout(path),
+            Self::Attribute { path, name, value } => attribute(path, name, value.as_deref()),
+            Self::NoAttribute { path, name } => match overlay::attribute(path, name) {
+                None => Ok(()),
+                Some(_) => Err(format!("{} has it", path.display())),
+            },
+            Self::Size { path, bytes } => same(bytes, &metadata(path)?.len(), "bytes:"),
+            Self::DiskUse { path, least, most } => disk_use(path, *least, *most),
+            Self::SameInode(one, other) => {
+                let (one, other) = inodes(one, other)?;
+                if one == other { Ok(()) } else { Err(format!("{one} and {other}")) }
+            }
+            Self::OtherInode(one, other) => {
+                let (one, other) = inodes(one, other)?;
+                if one == other { Err(format!("{one} twice")) } else { Ok(()) }
+            }
+            Self::Empty(path) => {
+                let names = overlay::names(path)?;
+                if names.is_empty() { Ok(()) } else { Err(format!("in it: {}", names.join(", "))) }
+            }
+            Self::OpenSize { fd, bytes } => {
+                let path = format!("/proc/self/fd/{}", known(fd));
+                let meta = std::fs::metadata(&path).map_err(|cause| read::reason(Path::new(&path), &cause))?;
+                same(bytes, &meta.len(), "bytes:")
+            }
         }
     }
 }
@@ -92,9 +125,37 @@ fn ahead(seconds: i64, found: i64) -> Result<(), String> {
 }
 
 fn owner(path: &Path, uid: u32) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = std::fs::symlink_metadata(path).map_err(|cause| read::reason(path, &cause))?;
-    same(&uid, &meta.uid(), "user")
+    same(&uid, &metadata(path)?.uid(), "user")
+}
+
+fn metadata(path: &Path) -> Result<std::fs::Metadata, String> {
+    std::fs::symlink_metadata(path).map_err(|cause| read::reason(path, &cause))
+}
+
+fn inodes(one: &Path, other: &Path) -> Result<(u64, u64), String> {
+    Ok((metadata(one)?.ino(), metadata(other)?.ino()))
+}
+
+fn whiteout(path: &Path) -> Result<(), String> {
+    let meta = metadata(path)?;
+    if overlay::is_whiteout(&meta) {
+        return Ok(());
+    }
+    Err(format!("a {}", tree::kind(&meta)))
+}
+
+fn attribute(path: &Path, name: &str, value: Option<&str>) -> Result<(), String> {
+    let found = overlay::attribute(path, name).ok_or_else(|| format!("{} has none", path.display()))?;
+    match value {
+        Some(value) => same(value, &String::from_utf8_lossy(&found), "value"),
+        None => Ok(()),
+    }
+}
+
+/// What stat(2) counts in blocks of 512 bytes, whatever the file system's own block is.
+fn disk_use(path: &Path, least: u64, most: u64) -> Result<(), String> {
+    let found = metadata(path)?.blocks() * 512;
+    if (least..=most).contains(&found) { Ok(()) } else { Err(format!("{found} bytes")) }
 }
 
 fn same<T: PartialEq + std::fmt::Display + ?Sized>(

@@ -112,6 +112,55 @@ pub enum Claim {
         /// The user.
         uid: u32,
     },
+    /// The path does not exist.
+    Absent(PathBuf),
+    /// The path is a whiteout: a character device 0:0.
+    Whiteout(PathBuf),
+    /// The file has this extended attribute.
+    Attribute {
+        /// The file.
+        path: PathBuf,
+        /// The attribute.
+        name: String,
+        /// Its value, or any.
+        value: Option<String>,
+    },
+    /// The file has no note of overlayfs's of this name.
+    NoAttribute {
+        /// The file.
+        path: PathBuf,
+        /// The attribute.
+        name: String,
+    },
+    /// The file has so many bytes.
+    Size {
+        /// The file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The file takes up at least and at most so many bytes of the disk.
+    DiskUse {
+        /// The file.
+        path: PathBuf,
+        /// At least.
+        least: u64,
+        /// At most.
+        most: u64,
+    },
+    /// Both paths show the same inode number.
+    SameInode(PathBuf, PathBuf),
+    /// The paths show different inode numbers.
+    OtherInode(PathBuf, PathBuf),
+    /// The directory is empty.
+    Empty(PathBuf),
+    /// The file behind a descriptor has so many bytes.
+    OpenSize {
+        /// The descriptor.
+        fd: Value,
+        /// The size of its file.
+        bytes: u64,
+    },
 }
 
 impl Claim {
@@ -136,6 +185,7 @@ impl Claim {
             | Self::Zombie(value)
             | Self::NoProcess(value)
             | Self::NoMembers(value)
+            | Self::OpenSize { fd: value, .. }
             | Self::ShownInGroup { pid: Some(value), .. } => vec![value],
             Self::ParentOf { pid, parent } => vec![pid, parent],
             _ => Vec::new(),
@@ -191,6 +241,31 @@ impl fmt::Display for Claim {
                 write!(f, "{who} is shown in {tree}:{}", path.display())
             }
             Self::Owner { path, uid } => write!(f, "{} belongs to user {uid}", path.display()),
+            Self::Absent(path) => write!(f, "{} does not exist", path.display()),
+            Self::Whiteout(path) => write!(f, "{} is a character device 0:0", path.display()),
+            Self::Attribute { path, name, value: Some(value) } => {
+                write!(f, "{} has {name} = {value}", path.display())
+            }
+            Self::Attribute { path, name, value: None } => write!(f, "{} has {name}", path.display()),
+            Self::NoAttribute { path, name } => write!(f, "{} has no {name}", path.display()),
+            Self::Size { path, bytes } => {
+                let (path, unit) = (path.display(), if *bytes == 1 { "byte" } else { "bytes" });
+                write!(f, "{path} has {bytes} {unit}")
+            }
+            Self::DiskUse { path, least: 0, most } => {
+                write!(f, "{} takes up at most {most} bytes of the disk", path.display())
+            }
+            Self::DiskUse { path, least, .. } => {
+                write!(f, "{} takes up {least} bytes of the disk or more", path.display())
+            }
+            Self::SameInode(one, other) => {
+                write!(f, "{} and {} show the same inode number", one.display(), other.display())
+            }
+            Self::OtherInode(one, other) => {
+                write!(f, "{} and {} show different inode numbers", one.display(), other.display())
+            }
+            Self::Empty(path) => write!(f, "{} is empty", path.display()),
+            Self::OpenSize { fd, bytes } => write!(f, "the file of descriptor {fd} has {bytes} bytes"),
         }
     }
 }

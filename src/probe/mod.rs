@@ -17,11 +17,13 @@ pub mod links;
 pub mod mounts;
 pub mod ns;
 mod origin;
+pub mod overlay;
 pub mod place;
 pub mod privileges;
 mod process;
 mod read;
 pub mod tree;
+pub mod words;
 
 use std::path::PathBuf;
 
@@ -32,6 +34,7 @@ pub use claim::Claim;
 pub use diff::{Change, How, Line, diff, lines};
 pub use host::Host;
 pub use origin::Origin;
+pub use overlay::Views;
 pub use place::Place;
 pub use process::{Status, handles_signal, own_pid, start_time, status};
 
@@ -84,6 +87,8 @@ pub enum Probe {
     Ipc,
     /// The cgroups of another process.
     CgroupsOf(Value),
+    /// The directories of an overlay next to each other.
+    Overlay(Views),
 }
 
 impl Probe {
@@ -110,6 +115,7 @@ impl Probe {
             Self::Clocks => "clocks".to_owned(),
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
+            Self::Overlay(_) => "lower, upper and merged".to_owned(),
         }
     }
 
@@ -136,6 +142,7 @@ impl Probe {
             Self::Clocks => clocks::snapshot(),
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
+            Self::Overlay(views) => views.snapshot(),
         }
     }
 

@@ -12,6 +12,7 @@ mod run;
 mod state;
 pub mod step;
 pub mod style;
+mod views;
 pub mod wrap;
 
 use event::Event;

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::style::{Glyph, Paint, Style};
-use super::wrap;
+use super::{views, wrap};
 use crate::probe::{Change, How, Line, diff, lines};
 
 /// Longer lists are shown in part; `-v` shows them all.
@@ -15,6 +15,9 @@ const INDENT: usize = 6;
 /// What changed, below a heading that names the view; one line when nothing did.
 #[must_use]
 pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole: bool) -> String {
+    if views::is_one(after) {
+        return views::changes(heading, before, after, style, whole);
+    }
     let changes = diff(before, after);
     if changes.is_empty() {
         let unchanged = style.paint(Paint::Dim, "unchanged");
@@ -41,6 +44,9 @@ pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole:
 /// The snapshot as a whole.
 #[must_use]
 pub fn snapshot(heading: &str, value: &Json, style: &Style, whole: bool) -> String {
+    if views::is_one(value) {
+        return views::snapshot(heading, value, style, whole);
+    }
     let all = lines(value);
     if all.is_empty() {
         return format!("{:INDENT$}{}: none\n", "", style.text(heading));

@@ -56,6 +56,17 @@ pub struct Dead {
     _journal: Journal,
 }
 
+/// Stands for a step in the journal of a run whose work stays.
+const KEPT: &str = "kept";
+
+impl Dead {
+    /// Whether the run ended well, and its work was to stay.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.entries.last().is_some_and(|entry| entry.step == KEPT)
+    }
+}
+
 /// How often a lock that is held only for a moment is tried again.
 const PATIENCE: u32 = 50;
 
@@ -125,6 +136,11 @@ impl Journal {
     /// Writes down how a step is undone. Called before the step is performed.
     pub fn record(&mut self, step: &str, undo: &[Undo]) -> Result<()> {
         self.write(&Entry { step: step.to_owned(), undo: undo.to_vec() })
+    }
+
+    /// Marks the run as one whose work stays, and lets go of it.
+    pub fn keep(&mut self) -> Result<()> {
+        self.record(KEPT, &[])
     }
 
     /// The descriptor that a child has to close, because it would keep the lock.

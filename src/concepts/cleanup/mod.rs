@@ -7,9 +7,9 @@ use clap::{ArgMatches, Command};
 use super::{Concept, Context, Stage};
 use crate::error::{Result, exit};
 use crate::image::Store;
-use crate::plan::{Bulk, Plan, Step, Undo};
+use crate::plan::{Bulk, Call, Plan, Step, Undo};
 use crate::state::journal::{self, Dead};
-use crate::sys::Errno;
+use crate::sys::{Errno, Syscall};
 
 /// The concept.
 pub const CONCEPT: Concept = Concept { name: "cleanup", command, stages: &[cleanup], failure: exit::FAILED };
@@ -30,11 +30,17 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
         return Ok(Stage::Report("nothing to clean up: no run has died here\n".to_owned()));
     }
     let mut plan = Plan::new("cleanup");
-    if !dead.is_empty() {
-        plan.notes.push(format!("dead runs: {}", names(&dead)));
+    for (what, kept) in [("dead runs", false), ("kept until now", true)] {
+        let names = names(dead.iter().filter(|run| run.is_kept() == kept));
+        if !names.is_empty() {
+            plan.notes.push(format!("{what}: {names}"));
+        }
     }
     for run in &dead {
-        plan.steps.extend(run.entries.iter().rev().flat_map(|entry| entry.undo.iter().map(step)));
+        let say = if run.is_kept() { "Undo a step of what was kept" } else { "Undo a step of a dead run" };
+        plan.steps.extend(
+            run.entries.iter().rev().flat_map(|entry| entry.undo.iter().map(|undo| step(say, undo))),
+        );
         let forget = Bulk::ForgetJournal { name: run.name.clone(), state: context.state.clone() };
         plan.steps.push(
             Step::say("Forget the run")
@@ -44,7 +50,7 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
         );
     }
     plan.steps.extend(orphans.into_iter().map(|path| {
-        Step::say("Remove a container's directory that no journal knows")
+        Step::say("Remove a directory that no journal knows")
             .why("Its run wrote its journal to a disk that lost it: the machine went down.")
             .chapter("34")
             .bulk(Bulk::RemoveTree { path })
@@ -62,9 +68,16 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
     Ok(plan.into())
 }
 
-/// Directories of containers that belong neither to a live run nor to a dead one.
+/// A path that is no mount point any more is EINVAL to umount2(2).
+fn gone_is_fine(syscall: &Syscall) -> Call {
+    let call = Call::from(syscall.clone()).or(Errno::ENOENT).or(Errno::ESRCH);
+    if matches!(syscall, Syscall::Umount2 { .. }) { call.or(Errno::EINVAL) } else { call }
+}
+
+/// Directories of containers and overlays that belong neither to a live run nor to a dead one.
 fn orphans(context: &Context, dead: &[Dead]) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(context.state.join("containers")).into_iter().flatten().flatten();
+    let folders = ["containers", "overlays"].map(|folder| std::fs::read_dir(context.state.join(folder)));
+    let entries = folders.into_iter().flatten().flatten().flatten();
     let known = |name: &str| dead.iter().any(|run| run.name == name) || journal::exists(&context.state, name);
     let unknown = entries.filter(|entry| !known(&entry.file_name().to_string_lossy()));
     let mut paths: Vec<_> = unknown.map(|entry| entry.path()).collect();
@@ -72,16 +85,16 @@ fn orphans(context: &Context, dead: &[Dead]) -> Vec<PathBuf> {
     paths
 }
 
-fn names(dead: &[Dead]) -> String {
-    dead.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
+fn names<'a>(dead: impl Iterator<Item = &'a Dead>) -> String {
+    dead.map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn step(undo: &Undo) -> Step {
-    let step = Step::say("Undo a step of a dead run").chapter("34");
+fn step(say: &'static str, undo: &Undo) -> Step {
+    let step = Step::say(say).chapter("34");
     match undo {
         Undo::Call(call) => step
             .why("It may be undone already, or never have been done: then there is nothing to find.")
-            .call(crate::plan::Call::from(call.clone()).or(Errno::ENOENT).or(Errno::ESRCH)),
+            .call(gone_is_fine(call)),
         Undo::Bulk(work) => step.why("What is gone already is passed over.").bulk(work.clone()),
     }
 }

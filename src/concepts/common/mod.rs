@@ -2,3 +2,4 @@
 
 pub mod birth;
 pub mod command;
+pub mod overlay;
