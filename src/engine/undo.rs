@@ -108,7 +108,11 @@ impl<K: Processes + 'static> Engine<K> {
 /// The command that undoes what was kept.
 fn cleanup_command(state: &Path) -> String {
     let is_default = state::default_directory(nix::unistd::geteuid().is_root()).is_ok_and(|dir| dir == state);
-    if is_default { "cutaway cleanup".to_owned() } else { format!("cutaway --state {} cleanup", state.display()) }
+    if is_default {
+        "cutaway cleanup".to_owned()
+    } else {
+        format!("cutaway --state {} cleanup", state.display())
+    }
 }
 
 /// What an undo removes may already be gone. A path that is no mount point any more is EINVAL to umount2(2).

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 
+use super::root::{self, Identity};
 use super::{
     Claim, Origin, cgroup, fds, ipc, known, links, mounts, overlay, privileges, process, read, tree,
 };
@@ -93,9 +94,18 @@ impl Claim {
             }
             Self::OpenSize { fd, bytes } => {
                 let path = format!("/proc/self/fd/{}", known(fd));
-                let meta = std::fs::metadata(&path).map_err(|cause| read::reason(Path::new(&path), &cause))?;
+                let meta =
+                    std::fs::metadata(&path).map_err(|cause| read::reason(Path::new(&path), &cause))?;
                 same(bytes, &meta.len(), "bytes:")
             }
+            Self::HostRoot(pid) => root_is(pid.as_ref(), &host_root(origin)?),
+            Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
+            Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
+            Self::DirectoryOutside => directory_outside(),
+            Self::SharesNamespaces { pid, kinds } => {
+                none_differs(&origin.shared_with(&pid.to_string(), *kinds)?, *kinds)
+            }
+            Self::OneRootMount(pid) => root::one_mount(known(pid)),
         }
     }
 }
@@ -106,7 +116,10 @@ fn state(pid: &Value, fits: impl Fn(&process::Status) -> bool) -> Result<(), Str
 }
 
 fn shared_namespaces(kinds: CloneFlags, origin: &Origin) -> Result<(), String> {
-    let shared = origin.still_shared(kinds)?;
+    none_differs(&origin.still_shared(kinds)?, kinds)
+}
+
+fn none_differs(shared: &[&str], kinds: CloneFlags) -> Result<(), String> {
     let asked = super::ns::KINDS.iter().filter(|(flag, _)| kinds.contains(*flag)).map(|(_, name)| *name);
     let own: Vec<_> = asked.filter(|name| !shared.contains(name)).collect();
     if own.is_empty() { Ok(()) } else { Err(format!("different: {}", own.join(", "))) }
@@ -156,6 +169,24 @@ fn attribute(path: &Path, name: &str, value: Option<&str>) -> Result<(), String>
 fn disk_use(path: &Path, least: u64, most: u64) -> Result<(), String> {
     let found = metadata(path)?.blocks() * 512;
     if (least..=most).contains(&found) { Ok(()) } else { Err(format!("{found} bytes")) }
+}
+
+fn host_root(origin: &Origin) -> Result<Identity, String> {
+    origin.root.ok_or_else(|| "the root at the start could not be read".to_owned())
+}
+
+fn root_is(pid: Option<&Value>, expected: &Identity) -> Result<(), String> {
+    same(expected, &Identity::of_root(pid.map(known))?, "the root is")
+}
+
+fn other_root(pid: Option<&Value>, host: &Identity) -> Result<(), String> {
+    let found = Identity::of_root(pid.map(known))?;
+    if found == *host { Err(format!("the root is {found}, the host's")) } else { Ok(()) }
+}
+
+fn directory_outside() -> Result<(), String> {
+    let path = root::directory()?;
+    if root::is_outside(&path) { Ok(()) } else { Err(format!("the working directory is {path}")) }
 }
 
 fn same<T: PartialEq + std::fmt::Display + ?Sized>(
@@ -281,6 +312,8 @@ mod tests {
             Claim::Exists(file),
             Claim::CapabilitiesWithin(CapSet(u64::MAX)),
             Claim::Ids { uid, gid },
+            Claim::HostRoot(None),
+            Claim::HostRoot(Some(Value::Known(std::process::id().into()))),
         ];
         for claim in claims {
             assert_eq!(holds(&claim), Ok(()), "{claim}");
@@ -299,5 +332,8 @@ mod tests {
         assert_eq!(holds(&Claim::Exists("/nonexistent".into())), Err("/nonexistent: ENOENT".into()));
         assert_eq!(holds(&Claim::ReadOnly("/tmp".into())), Err("/tmp can be written to".into()));
         assert!(holds(&Claim::InGroup("/nonexistent".into())).is_err());
+        assert!(holds(&Claim::OtherRoot(None)).unwrap_err().ends_with("the host's"));
+        assert!(holds(&Claim::DirectoryOutside).unwrap_err().starts_with("the working directory is /"));
+        assert!(holds(&Claim::RootIs(Value::Known(-1))).is_err());
     }
 }

@@ -161,6 +161,23 @@ pub enum Claim {
         /// The size of its file.
         bytes: u64,
     },
+    /// The root of a process, or of the acting one, is the directory that cutaway's root was at the start.
+    HostRoot(Option<Value>),
+    /// The root of a process, or of the acting one, is another directory than that.
+    OtherRoot(Option<Value>),
+    /// The root of the acting process is the directory that the descriptor refers to.
+    RootIs(Value),
+    /// The working directory of the acting process is not below its root.
+    DirectoryOutside,
+    /// Every one of these namespaces of a process is the one that cutaway was started in.
+    SharesNamespaces {
+        /// The process.
+        pid: Value,
+        /// Which of its namespaces.
+        kinds: CloneFlags,
+    },
+    /// A process has one mount at its root, and none stacked on it.
+    OneRootMount(Value),
 }
 
 impl Claim {
@@ -186,7 +203,12 @@ impl Claim {
             | Self::NoProcess(value)
             | Self::NoMembers(value)
             | Self::OpenSize { fd: value, .. }
-            | Self::ShownInGroup { pid: Some(value), .. } => vec![value],
+            | Self::ShownInGroup { pid: Some(value), .. }
+            | Self::HostRoot(Some(value))
+            | Self::OtherRoot(Some(value))
+            | Self::RootIs(value)
+            | Self::SharesNamespaces { pid: value, .. }
+            | Self::OneRootMount(value) => vec![value],
             Self::ParentOf { pid, parent } => vec![pid, parent],
             _ => Vec::new(),
         }
@@ -266,6 +288,16 @@ impl fmt::Display for Claim {
             }
             Self::Empty(path) => write!(f, "{} is empty", path.display()),
             Self::OpenSize { fd, bytes } => write!(f, "the file of descriptor {fd} has {bytes} bytes"),
+            Self::HostRoot(None) => write!(f, "/ is the host's root directory"),
+            Self::HostRoot(Some(pid)) => write!(f, "the root of process {pid} is the host's"),
+            Self::OtherRoot(None) => write!(f, "/ is another directory than the host's root"),
+            Self::OtherRoot(Some(pid)) => write!(f, "the root of process {pid} is another than the host's"),
+            Self::RootIs(fd) => write!(f, "/ is the directory that descriptor {fd} refers to"),
+            Self::DirectoryOutside => write!(f, "the working directory is not below /"),
+            Self::SharesNamespaces { pid, kinds } => {
+                write!(f, "process {pid} is in the host's namespaces: {}", names(*kinds))
+            }
+            Self::OneRootMount(pid) => write!(f, "nothing is stacked on the root of process {pid}"),
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod place;
 pub mod privileges;
 mod process;
 mod read;
+pub mod root;
 pub mod tree;
 pub mod words;
 
@@ -89,6 +90,12 @@ pub enum Probe {
     CgroupsOf(Value),
     /// The directories of an overlay next to each other.
     Overlay(Views),
+    /// The root and the working directory of the acting process.
+    Root,
+    /// The root and the working directory of another process.
+    RootOf(Value),
+    /// The mount table of another process: what it can reach from its root.
+    MountsOf(Value),
 }
 
 impl Probe {
@@ -116,6 +123,9 @@ impl Probe {
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
             Self::Overlay(_) => "lower, upper and merged".to_owned(),
+            Self::Root => "root and working directory".to_owned(),
+            Self::RootOf(pid) => format!("root and working directory of {pid}"),
+            Self::MountsOf(pid) => format!("mounts of {pid}"),
         }
     }
 
@@ -143,6 +153,9 @@ impl Probe {
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
             Self::Overlay(views) => views.snapshot(),
+            Self::Root => root::snapshot(None),
+            Self::RootOf(pid) => root::snapshot(Some(known(pid))),
+            Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
         }
     }
 
@@ -167,7 +180,9 @@ impl Probe {
             Self::NamespacesOf { pid: value, .. }
             | Self::Process(value)
             | Self::Members(value)
-            | Self::CgroupsOf(value) => Some(value),
+            | Self::CgroupsOf(value)
+            | Self::RootOf(value)
+            | Self::MountsOf(value) => Some(value),
             _ => None,
         }
     }
@@ -210,6 +225,9 @@ mod tests {
             Probe::Clocks,
             Probe::Ipc,
             Probe::CgroupsOf(Value::Known(std::process::id().into())),
+            Probe::Root,
+            Probe::RootOf(Value::Known(std::process::id().into())),
+            Probe::MountsOf(Value::Known(std::process::id().into())),
         ];
         for probe in all {
             let value = probe.read();

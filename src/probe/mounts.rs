@@ -115,8 +115,13 @@ pub fn parse(table: &[u8]) -> Vec<Mount> {
 
 /// The mount table of this process, or why it cannot be read.
 pub fn table() -> Result<Vec<Mount>, String> {
-    let file = Path::new("/proc/self/mountinfo");
-    read::bytes(file).map(|table| parse(&table)).map_err(|cause| read::reason(file, &cause))
+    table_of("self")
+}
+
+/// The mount table of a process: what it can reach from its root.
+pub fn table_of(pid: &str) -> Result<Vec<Mount>, String> {
+    let file = PathBuf::from(format!("/proc/{pid}/mountinfo"));
+    read::bytes(&file).map(|table| parse(&table)).map_err(|cause| read::reason(&file, &cause))
 }
 
 /// The mount that a path is on: the last of those with the longest mount point.
@@ -129,7 +134,13 @@ pub fn holding<'a>(table: &'a [Mount], path: &Path) -> Option<&'a Mount> {
 /// The snapshot.
 #[must_use]
 pub fn snapshot() -> Json {
-    match table() {
+    snapshot_of("self")
+}
+
+/// The snapshot of a process's mount table.
+#[must_use]
+pub fn snapshot_of(pid: &str) -> Json {
+    match table_of(pid) {
         Ok(table) => table.iter().map(one).collect(),
         Err(why) => json!({ "unreadable": why }),
     }

@@ -71,8 +71,14 @@ pub fn pids() -> Json {
 /// The inodes of the namespaces of this process, for later comparison.
 #[must_use]
 pub fn inodes() -> HashMap<&'static str, u64> {
+    inodes_of("self")
+}
+
+/// The inodes of the namespaces of a process.
+#[must_use]
+pub fn inodes_of(pid: &str) -> HashMap<&'static str, u64> {
     use std::os::unix::fs::MetadataExt;
-    let inode = |name: &str| std::fs::metadata(format!("/proc/self/ns/{name}")).ok().map(|meta| meta.ino());
+    let inode = |name: &str| std::fs::metadata(format!("/proc/{pid}/ns/{name}")).ok().map(|meta| meta.ino());
     KINDS.iter().filter_map(|(_, name)| Some((*name, inode(name)?))).collect()
 }
 

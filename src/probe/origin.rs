@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::clocks::Clocks;
 use super::ns;
+use super::root::Identity;
 use crate::sys::flags::CloneFlags;
 
 /// The namespaces of the process at the start, before anything was changed. Children inherit the memory.
@@ -12,13 +13,15 @@ pub struct Origin {
     namespaces: HashMap<&'static str, u64>,
     /// What the clocks said.
     pub clocks: Clocks,
+    /// The root directory.
+    pub root: Option<Identity>,
 }
 
 impl Origin {
     /// Remembers the namespaces that this process is in now.
     #[must_use]
     pub fn capture() -> Self {
-        Self { namespaces: ns::inodes(), clocks: Clocks::read() }
+        Self { namespaces: ns::inodes(), clocks: Clocks::read(), root: Identity::of_root(None).ok() }
     }
 
     /// Whether children of this process will be in other namespaces of these kinds than the start was.
@@ -32,9 +35,15 @@ impl Origin {
 
     /// Those of the given kinds that this process still shares with the start, by name; or why that cannot be told.
     pub fn still_shared(&self, kinds: CloneFlags) -> Result<Vec<&'static str>, String> {
-        let now = ns::inodes();
+        self.shared_with("self", kinds)
+    }
+
+    /// The same for any process.
+    pub fn shared_with(&self, pid: &str, kinds: CloneFlags) -> Result<Vec<&'static str>, String> {
+        let now = ns::inodes_of(pid);
         if now.is_empty() {
-            return Err("/proc/self/ns cannot be read; /proc is not mounted here".to_owned());
+            let why = if pid == "self" { "; /proc is not mounted here" } else { "" };
+            return Err(format!("/proc/{pid}/ns cannot be read{why}"));
         }
         let asked = ns::KINDS.iter().filter(|(flag, _)| kinds.contains(*flag));
         Ok(asked.map(|(_, name)| *name).filter(|name| now.get(name) == self.namespaces.get(name)).collect())

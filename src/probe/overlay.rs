@@ -305,7 +305,10 @@ mod tests {
         let value = views.snapshot();
         assert_eq!(value["rows"].as_array().unwrap().len(), 2);
         let row = &value["rows"][0];
-        assert_eq!((&row["path"], &row["lower"]["layer"], &row["upper"]), (&json!("a"), &json!(1), &Json::Null));
+        assert_eq!(
+            (&row["path"], &row["lower"]["layer"], &row["upper"]),
+            (&json!("a"), &json!(1), &Json::Null)
+        );
         assert_eq!(row["merged"]["mode"].as_str().map(str::len), Some(10));
         assert_eq!(value["rows"][1]["upper"]["size"], 1);
     }

@@ -169,7 +169,10 @@ impl<'a> Table<'a> {
         let text = if all.is_empty() { "nothing".to_owned() } else { all.join(", ") };
         let text = format!("in the work directory: {text}");
         let lines = wrap::prose(&self.style.text(&text), self.style.width.saturating_sub(INDENT + 3));
-        lines.iter().map(|line| format!("{:left$}{}\n", "", self.style.paint(Paint::Dim, line), left = INDENT + 2)).collect()
+        lines
+            .iter()
+            .map(|line| format!("{:left$}{}\n", "", self.style.paint(Paint::Dim, line), left = INDENT + 2))
+            .collect()
     }
 
     fn rest(&self, total: usize, most: usize) -> String {
@@ -257,7 +260,9 @@ mod tests {
             "notes": { "trusted.overlay.metacopy": "(empty)" } });
         let row = json!({ "path": "a/long/path/of/a/file", "lower": null, "upper": big, "merged": null });
         let text = snapshot("views", &value(&[row]), &Style::plain(), false);
-        for part in ["a/long/path/of/a/file\n", "-rw------- 1.0 MB", "#5 2 names", "0 B on disk", "in layer 2"] {
+        for part in
+            ["a/long/path/of/a/file\n", "-rw------- 1.0 MB", "#5 2 names", "0 B on disk", "in layer 2"]
+        {
             assert!(text.contains(part), "{part}: {text}");
         }
         assert!(text.contains("upper: trusted.overlay.metacopy=(empty)"), "{text}");

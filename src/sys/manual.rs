@@ -90,7 +90,8 @@ fn subject(call: &Syscall) -> String {
         Syscall::Openat { path, .. }
         | Syscall::Openat2 { path, .. }
         | Syscall::Mkdirat { path, .. }
-        | Syscall::Unlinkat { path, .. } => text(path),
+        | Syscall::Unlinkat { path, .. }
+        | Syscall::Execve { path, .. } => text(path),
         Syscall::Write { fd: Value::Known(fd), .. } => std::fs::read_link(format!("/proc/self/fd/{fd}"))
             .ok()
             .map(|path| path.to_string_lossy().into_owned()),

@@ -38,9 +38,8 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
     }
     for run in &dead {
         let say = if run.is_kept() { "Undo a step of what was kept" } else { "Undo a step of a dead run" };
-        plan.steps.extend(
-            run.entries.iter().rev().flat_map(|entry| entry.undo.iter().map(|undo| step(say, undo))),
-        );
+        plan.steps
+            .extend(run.entries.iter().rev().flat_map(|entry| entry.undo.iter().map(|undo| step(say, undo))));
         let forget = Bulk::ForgetJournal { name: run.name.clone(), state: context.state.clone() };
         plan.steps.push(
             Step::say("Forget the run")

@@ -237,7 +237,10 @@ mod tests {
     #[test]
     fn separators_in_paths_are_protected() {
         let text = &texts(&stack(1, "/a:b,c\\"), Way::Paths)[0];
-        assert!(text.contains(r#""lowerdir=/a\\:b\\,c\\\\0,upperdir=/o/upper,workdir=/o/work,userxattr""#), "{text}");
+        assert!(
+            text.contains(r#""lowerdir=/a\\:b\\,c\\\\0,upperdir=/o/upper,workdir=/o/work,userxattr""#),
+            "{text}"
+        );
     }
 
     #[test]
@@ -256,6 +259,9 @@ mod tests {
         let all = texts(&stack, Way::Links(""));
         assert_eq!(all[0], r#"symlinkat("/a/0", AT_FDCWD, "l/2")"#, "counted from the topmost, named or not");
         let last = all.last().unwrap();
-        assert!(last.contains(r#""lowerdir=init:l/2:l/3,upperdir=l/upper,workdir=l/work,userxattr""#), "{last}");
+        assert!(
+            last.contains(r#""lowerdir=init:l/2:l/3,upperdir=l/upper,workdir=l/work,userxattr""#),
+            "{last}"
+        );
     }
 }

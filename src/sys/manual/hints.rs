@@ -137,6 +137,16 @@ pub fn setgroups_file(_: &Syscall, path: &str) -> bool {
     path.ends_with("/setgroups")
 }
 
+/// Whether the path is there, as seen by this process: the one whose call failed.
+pub fn present(_: &Syscall, path: &str) -> bool {
+    std::fs::metadata(path).is_ok()
+}
+
+/// A link of /proc that leads to a directory of another process by itself, and not by a path.
+pub fn magic_link(_: &Syscall, path: &str) -> bool {
+    path.starts_with("/proc/") && (path.ends_with("/root") || path.ends_with("/cwd"))
+}
+
 pub fn device(call: &Syscall, _: &str) -> bool {
     matches!(call, Syscall::Mknodat { node: crate::sys::syscall::Node::Char(..), .. })
 }

@@ -6,19 +6,21 @@
 
 use nix::errno::Errno::{
     self, E2BIG, EACCES, EAGAIN, EBADF, EBUSY, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELIBBAD,
-    ELOOP, EMFILE, EMLINK, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY,
-    ENOTTY, ENXIO, EOPNOTSUPP, EPERM, EPIPE, EPROTONOSUPPORT, EROFS, ESPIPE, ESRCH, ESTALE, ETXTBSY, EXDEV,
+    ELOOP, EMFILE, EMLINK, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR,
+    ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP, EPERM, EPIPE, EPROTONOSUPPORT, EROFS, ESPIPE, ESRCH, ESTALE,
+    ETXTBSY, EXDEV,
 };
 
 use super::Hint;
 use super::hints::{
-    Row, always, bind, control_group, cpu_limit, cpuset_procs, create, device, file, id_map, in_cgroup, into_cgroup,
-    layer, memory_limit, new_user, overlay, proc, procs, propagation, remount, setgroups_file, subtree_control,
-    sysfs,
+    Row, always, bind, control_group, cpu_limit, cpuset_procs, create, device, file, id_map, in_cgroup,
+    into_cgroup, layer, magic_link, memory_limit, new_user, overlay, present, proc, procs, propagation,
+    remount, setgroups_file, subtree_control, sysfs,
 };
 
 const OVERLAY: &str = "overlay";
 const MOUNTS: &str = "mounts";
+const CHROOT: &str = "chroot";
 const PIVOT: &str = "pivot_root";
 const USERNS: &str = "user namespaces";
 const NAMESPACES: &str = "namespaces";
@@ -142,6 +144,10 @@ pub const ROWS: &[Row] = rules! {
     chroot {
         EPERM => "chroot needs CAP_SYS_CHROOT in this user namespace"
             try "run as root, or in a user namespace of its own" read CAPABILITIES;
+        EACCES => "the directory, or one on the way to it, may not be searched by this user"
+            try "chmod +x the directory" read CHROOT;
+        ENOENT => "the directory does not exist, as seen from the root that counts until now" read CHROOT;
+        ENOTDIR => "only a directory can be a root" read CHROOT;
     }
     fsopen {
         ENODEV => "this kernel does not know the file system type"
@@ -209,6 +215,9 @@ pub const ROWS: &[Row] = rules! {
             try "run on the host" read CGROUPS;
         EACCES if id_map => "only the owner of the user namespace and its parent's privileged users may \
             write its maps" read USERNS;
+        EACCES if magic_link => "this link of /proc leads into another process by itself: to follow it takes \
+            the right to trace that process, which root of a user namespace has over that namespace only"
+            read CHROOT;
         EACCES => "a directory on the way may not be searched, or the file's mode does not allow this \
             access";
         ENXIO => "no driver answers for this device node, or nobody reads the fifo" read DEVICES;
@@ -455,6 +464,10 @@ pub const ROWS: &[Row] = rules! {
         ESRCH => "the process of this pidfd has ended" read NAMESPACES;
     }
     execve {
+        ENOENT if present => "the program is there, and its interpreter is not: ENOENT speaks of the dynamic loader \
+            that the program names, or of the program that a script names after #!"
+            try "look with: readelf -l PROGRAM (\"Requesting program interpreter\"), head -n 1 SCRIPT; put \
+                that file into the root too" read EXEC;
         ENOENT => "the program does not exist in this root; or it does, but its interpreter does not: \
             the dynamic loader that it names, or the program after #!"
             try "look with: file PROGRAM, readelf -l PROGRAM, head -n 1 SCRIPT" read EXEC;
