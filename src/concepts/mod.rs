@@ -9,6 +9,7 @@ pub mod image;
 pub mod layers;
 pub mod limits;
 pub mod ns;
+pub mod overlay;
 pub mod run;
 
 use std::any::Any;
@@ -121,4 +122,5 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] = &[layers::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] =
+    &[layers::CONCEPT, overlay::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];

@@ -92,6 +92,7 @@ impl Claim {
                 let names = overlay::names(path)?;
                 if names.is_empty() { Ok(()) } else { Err(format!("in it: {}", names.join(", "))) }
             }
+            Self::MemoryHolds { at, bytes } => memory_holds(known(at), bytes),
             Self::OpenSize { fd, bytes } => {
                 let path = format!("/proc/self/fd/{}", known(fd));
                 let meta =
@@ -147,6 +148,15 @@ fn metadata(path: &Path) -> Result<std::fs::Metadata, String> {
 
 fn inodes(one: &Path, other: &Path) -> Result<(u64, u64), String> {
     Ok((metadata(one)?.ino(), metadata(other)?.ino()))
+}
+
+fn memory_holds(at: i64, bytes: &[u8]) -> Result<(), String> {
+    use std::os::unix::fs::FileExt;
+    let path = Path::new("/proc/self/mem");
+    let mut found = vec![0; bytes.len()];
+    let read = std::fs::File::open(path).and_then(|file| file.read_exact_at(&mut found, at.cast_unsigned()));
+    read.map_err(|cause| read::reason(path, &cause))?;
+    if found == bytes { Ok(()) } else { Err(String::from_utf8_lossy(&found).into_owned()) }
 }
 
 fn whiteout(path: &Path) -> Result<(), String> {

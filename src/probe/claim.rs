@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clocks::Clock;
 use crate::sys::flags::{CapSet, CloneFlags};
-use crate::sys::{Slots, Value};
+use crate::sys::{Slots, Text, Value};
 
 /// An effect that can be checked. Its `Display` is the sentence that is told with a tick or a cross.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -161,6 +161,13 @@ pub enum Claim {
         /// The size of its file.
         bytes: u64,
     },
+    /// The acting process's memory holds these bytes.
+    MemoryHolds {
+        /// From this address on.
+        at: Value,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
     /// The root of a process, or of the acting one, is the directory that cutaway's root was at the start.
     HostRoot(Option<Value>),
     /// The root of a process, or of the acting one, is another directory than that.
@@ -203,6 +210,7 @@ impl Claim {
             | Self::NoProcess(value)
             | Self::NoMembers(value)
             | Self::OpenSize { fd: value, .. }
+            | Self::MemoryHolds { at: value, .. }
             | Self::ShownInGroup { pid: Some(value), .. }
             | Self::HostRoot(Some(value))
             | Self::OtherRoot(Some(value))
@@ -288,6 +296,11 @@ impl fmt::Display for Claim {
             }
             Self::Empty(path) => write!(f, "{} is empty", path.display()),
             Self::OpenSize { fd, bytes } => write!(f, "the file of descriptor {fd} has {bytes} bytes"),
+            Self::MemoryHolds { bytes, .. } => {
+                let mut text = String::new();
+                Text::bytes(bytes).quote(&mut text);
+                write!(f, "the mapping holds {text}")
+            }
             Self::HostRoot(None) => write!(f, "/ is the host's root directory"),
             Self::HostRoot(Some(pid)) => write!(f, "the root of process {pid} is the host's"),
             Self::OtherRoot(None) => write!(f, "/ is another directory than the host's root"),

@@ -37,6 +37,8 @@ pub struct Views {
     pub merged: PathBuf,
     /// Paths to look at wherever they are, relative to the root of the tree.
     pub paths: Vec<PathBuf>,
+    /// Whether to look at everything in upper too.
+    pub whole: bool,
 }
 
 impl Views {
@@ -45,7 +47,9 @@ impl Views {
     pub fn snapshot(&self) -> Json {
         let mut rows: BTreeSet<PathBuf> = self.paths.iter().cloned().collect();
         let mut left_out = 0;
-        below(&self.upper, Path::new(""), &mut rows, &mut left_out);
+        if self.whole {
+            below(&self.upper, Path::new(""), &mut rows, &mut left_out);
+        }
         let mut all: Vec<Json> = rows.iter().map(|path| self.row(path)).collect();
         if left_out > 0 {
             all.push(json!({ "path": format!("and {left_out} more in upper") }));
@@ -60,7 +64,8 @@ impl Views {
         let lower = found(&self.lower, path).map_or(Json::Null, |(layer, path)| {
             let mut cell = cell(&path);
             if self.lower.len() > 1 {
-                cell["layer"] = json!(layer + 1);
+                // As an image counts them: 1 is the lowest.
+                cell["layer"] = json!(self.lower.len() - layer);
             }
             cell
         });
@@ -174,7 +179,8 @@ fn cell(path: &Path) -> Json {
     }
     value["disk"] = json!(meta.blocks() * 512);
     value["inode"] = json!(meta.ino());
-    if meta.nlink() > 1 && !meta.is_dir() {
+    // The kernel makes one whiteout and links it to every name that it hides: how often says nothing of this name.
+    if meta.nlink() > 1 && !meta.is_dir() && !is_whiteout(&meta) {
         value["names"] = json!(meta.nlink());
     }
     let notes = notes(path);
@@ -301,13 +307,14 @@ mod tests {
             work: at("work"),
             merged: at("merged"),
             paths: vec!["a".into()],
+            whole: true,
         };
         let value = views.snapshot();
         assert_eq!(value["rows"].as_array().unwrap().len(), 2);
         let row = &value["rows"][0];
         assert_eq!(
             (&row["path"], &row["lower"]["layer"], &row["upper"]),
-            (&json!("a"), &json!(1), &Json::Null)
+            (&json!("a"), &json!(2), &Json::Null)
         );
         assert_eq!(row["merged"]["mode"].as_str().map(str::len), Some(10));
         assert_eq!(value["rows"][1]["upper"]["size"], 1);

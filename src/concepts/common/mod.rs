@@ -2,5 +2,6 @@
 
 pub mod birth;
 pub mod command;
+pub mod names;
 pub mod overlay;
 pub mod picture;
