@@ -5,6 +5,7 @@
 
 pub mod cleanup;
 mod common;
+pub mod diff;
 pub mod image;
 pub mod layers;
 pub mod limits;
@@ -122,5 +123,12 @@ impl Context {
 }
 
 /// Every command, in teaching order.
-pub const ALL: &[Concept] =
-    &[layers::CONCEPT, overlay::CONCEPT, image::CONCEPT, ns::CONCEPT, run::CONCEPT, cleanup::CONCEPT];
+pub const ALL: &[Concept] = &[
+    layers::CONCEPT,
+    overlay::CONCEPT,
+    image::CONCEPT,
+    ns::CONCEPT,
+    run::CONCEPT,
+    diff::CONCEPT,
+    cleanup::CONCEPT,
+];

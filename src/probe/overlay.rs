@@ -5,7 +5,7 @@
 //! is in upper: what overlayfs has done shows there.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, Metadata};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -126,6 +126,20 @@ pub fn found(layers: &[PathBuf], path: &Path) -> Option<(usize, PathBuf)> {
         }
     }
     None
+}
+
+/// The names of a directory in the lower layers, merged. Some of them may be whiteouts: [`found`] knows.
+#[must_use]
+pub fn listed(layers: &[PathBuf], directory: &Path) -> BTreeSet<OsString> {
+    let mut all = BTreeSet::new();
+    for layer in layers {
+        let here = layer.join(directory);
+        all.extend(fs::read_dir(&here).into_iter().flatten().flatten().map(|entry| entry.file_name()));
+        if is_opaque(&here) {
+            break;
+        }
+    }
+    all
 }
 
 /// Whether this is a whiteout as the kernel makes it: a character device 0:0.

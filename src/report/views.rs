@@ -228,9 +228,9 @@ mod tests {
     fn three_views_stand_side_by_side() {
         let one = value(&[json!({ "path": "motd", "lower": file(7), "upper": null, "merged": file(7) })]);
         let expected = "      views, seen by child
-              lower                   upper                   merged
-        motd  -rw-r--r-- 12 B         –                       -rw-r--r-- 12 B
-              #7                                              #7
+              lower                 upper                 merged
+        motd  -rw-r--r-- 12 B       –                     -rw-r--r-- 12 B
+              #7                                          #7
         in the work directory: work (d--------- #9)
 ";
         assert_eq!(snapshot("views, seen by child", &one, &Style::plain(), false), expected);
@@ -243,11 +243,11 @@ mod tests {
         let row = json!({ "path": "motd", "lower": file(7), "upper": whiteout, "merged": null });
         let text = changes("views", &before, &value(&[row]), &Style::plain(), false);
         let expected = "      views
-              lower                   upper                   merged
-      - motd  -rw-r--r-- 12 B         –                       -rw-r--r-- 12 B
-              #7                                              #7
-      + motd  -rw-r--r-- 12 B         c--------- 0:0          –
-              #7                      #8
+              lower                 upper                 merged
+      - motd  -rw-r--r-- 12 B       –                     -rw-r--r-- 12 B
+              #7                                          #7
+      + motd  -rw-r--r-- 12 B       c--------- 0:0        –
+              #7                    #8
 ";
         assert_eq!(text, expected);
         let same = changes("views", &before, &before, &Style::plain(), false);

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::plan::Undo;
+use crate::plan::{Bulk, Undo};
 
 use super::make_private;
 
@@ -115,6 +115,10 @@ impl Journal {
             file = open().map_err(|cause| cannot(&cause))?;
         }
         if file.metadata().map_err(|cause| cannot(&cause))?.len() > 0 {
+            if read_entries(&file).last().is_some_and(|entry| entry.step == KEPT) {
+                return Err(Error::new(format!("{name} is there already: an earlier command has kept it"))
+                    .remedy("`cutaway cleanup` removes it; or choose another --name"));
+            }
             return Err(Error::new(format!("container {name} was left behind by a run that died"))
                 .rule("its journal still says what has to be undone")
                 .remedy("`cutaway cleanup` undoes it"));
@@ -160,6 +164,29 @@ impl Journal {
 pub fn is_alive(state: &Path, name: &str) -> bool {
     let path = folder(state).join(name);
     File::open(&path).is_ok_and(|file| matches!(try_lock(&file, &path), Ok(false)))
+}
+
+/// What a journal says of its run, whether that lives or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The digest of the image that it uses.
+    pub uses: Option<String>,
+    /// The processes that it has started.
+    pub pids: Vec<i32>,
+}
+
+/// Reads what the journal of this name says; nothing if there is none that this user may read.
+#[must_use]
+pub fn about(state: &Path, name: &str) -> Option<About> {
+    let file = File::open(folder(state).join(name)).ok()?;
+    let mut lines = BufReader::new(file).lines();
+    let head: Head = serde_json::from_str(&lines.next()?.ok()?).ok()?;
+    let entries = lines.map_while(|line| serde_json::from_str::<Entry>(&line.ok()?).ok());
+    let pids = entries.flat_map(|entry| entry.undo).filter_map(|undo| match undo {
+        Undo::Bulk(Bulk::KillProcess { pid, .. }) => Some(pid),
+        _ => None,
+    });
+    Some(About { uses: head.uses, pids: pids.collect() })
 }
 
 /// Removes the journal of a dead run.
@@ -246,7 +273,6 @@ fn is_still_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Bulk;
 
     #[test]
     fn a_name_belongs_to_one_live_run_and_a_dead_one_is_found() {

@@ -5,3 +5,4 @@ pub mod command;
 pub mod names;
 pub mod overlay;
 pub mod picture;
+pub mod record;

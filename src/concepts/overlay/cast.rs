@@ -156,7 +156,7 @@ impl Search<'_> {
         while let Some(directory) = todo.pop_front() {
             let mut names = Vec::new();
             let mut only_files = true;
-            for name in self.names(&directory) {
+            for name in overlay::listed(self.layers, &directory) {
                 seen += 1;
                 let path = directory.join(name);
                 let Some((_, lower)) = overlay::found(self.layers, &path) else { continue };
@@ -178,19 +178,6 @@ impl Search<'_> {
                 break;
             }
         }
-    }
-
-    /// The names of a merged directory, sorted.
-    fn names(&self, directory: &Path) -> BTreeSet<std::ffi::OsString> {
-        let mut all = BTreeSet::new();
-        for layer in self.layers {
-            let here = layer.join(directory);
-            all.extend(fs::read_dir(&here).into_iter().flatten().flatten().map(|entry| entry.file_name()));
-            if overlay::is_opaque(&here) {
-                break;
-            }
-        }
-        all
     }
 
     fn choose(mut self) -> Cast {
