@@ -73,6 +73,18 @@ const COMMANDS: &[Case] = &[
     both("ns time", 0),
     both("ns cgroup -- /bin/true", 0),
     both("ns uts -- /nowhere", 127),
+    both("overlay", 0),
+    both("overlay demo", 0),
+    both("overlay --do 'echo x >new; rm old; exit 7'", 7),
+    both("overlay --shell --lower BED/shared BED/rootfs", 0),
+    both("overlay --do /nowhere --lower LAYERS", 127),
+    both("overlay --do true --lower DEEP", 0),
+    both("overlay --lower BED/shared BED/shared", 125),
+    both("overlay --lower BED/nowhere", 125),
+    root("overlay --keep --name NAME", 0),
+    root("cleanup", 0),
+    both("diff BED/shared --lower BED/rootfs", 0),
+    both("diff nowhere", 1),
 ];
 
 #[test]
@@ -114,6 +126,21 @@ fn furnish(bed: &Bed) {
         bed.file("rootfs/bin/sh", busybox, 0o755);
     }
     common::layout(&bed.path("layout"));
+    LAYERS
+        .iter()
+        .for_each(|(word, ..)| layers(word).iter().for_each(|layer| drop(bed.file(layer, "x", 0o644))));
+}
+
+/// Words that stand for many layers: how many, and how long a part of their paths is. Together they do not fit into
+/// what mount(2) takes; of the second kind, not even one fits into what fsconfig(2) takes.
+const LAYERS: [(&str, usize, usize, usize); 2] = [("LAYERS", 40, 150, 1), ("DEEP", 20, 200, 2)];
+
+/// A file in each of these layers, relative to the bed.
+fn layers(word: &str) -> Vec<String> {
+    let (_, count, length, depth) = *LAYERS.iter().find(|(known, ..)| *known == word).unwrap();
+    let part = "l".repeat(length);
+    let below = vec![part.as_str(); depth].join("/");
+    (0..count).map(|number| format!("{word}-{number}/{below}/file-{number}")).collect()
 }
 
 /// Splits a line into words as a shell does, with single quotes only.
@@ -122,7 +149,15 @@ fn words(line: &str, bed: &Bed) -> Vec<String> {
         if index % 2 == 1 { vec![part] } else { part.split(' ').filter(|word| !word.is_empty()).collect() }
     });
     let dir = bed.dir().to_string_lossy().into_owned();
-    quoted.map(|word| word.replace("BED", &dir).replace("NAME", &bed.name())).collect()
+    let many = |word: &str| {
+        let files = layers(word).into_iter().map(|file| bed.path(&file));
+        files.map(|file| file.parent().unwrap().to_string_lossy().into_owned()).collect()
+    };
+    let one = |word: &str| match word {
+        "LAYERS" | "DEEP" => many(word),
+        word => vec![word.replace("BED", &dir).replace("NAME", &bed.name())],
+    };
+    quoted.flat_map(one).collect()
 }
 
 /// Runs one command and compares.

@@ -125,7 +125,7 @@ fn a_command_has_its_exit_code_and_leaves_no_overlay() {
         let done = run(&bed, &[&low], "rm a; echo c >c; ls; exit 7").exits(7);
         assert_eq!(done.text(), "b\nc\n", "{who:?}");
         run(&bed, &[&low], "kill -9 $$").exits(137);
-        run(&bed, &[&low], "exec surely-not-there").exits(127);
+        run(&bed, &[&low], "/nowhere/program").exits(127);
         assert!(low.join("a").exists());
         before.is_still(&bed, "commands");
     }
@@ -348,8 +348,8 @@ fn diff_lists_what_a_container_has_changed() {
     for who in BOTH {
         let Some(bed) = Bed::new(who) else { continue };
         let name = bed.name();
-        let line = "echo x >>/etc/motd; rm /etc/hosts.none /bin/true; mkdir /new; echo y >/new/file; echo ready; read end";
-        let running = bed.run(["--name", &name, "-i", "--", "/bin/sh", "-c", line]).quiet().start();
+        let line = "echo x >>/etc/motd; rm /etc/hosts.none /bin/true; mkdir /new; echo y >/new/file; echo ready; sleep 1000";
+        let running = bed.run(["--name", &name, "--", "/bin/sh", "-c", line]).quiet().start();
         running.prints("ready");
         let done = bed.cutaway(["diff", &name]).done().exits(0);
         let text = done.text();
@@ -376,12 +376,13 @@ fn diff_lists_what_a_container_has_changed() {
 fn diff_asks_the_mount_table_of_a_plain_directory_s_container() {
     let Some(bed) = Bed::new(Who::Root) else { return };
     let Ok(busybox) = std::fs::read("/bin/busybox") else { return common::skipped("needs /bin/busybox") };
-    bed.file("rootfs/bin/sh", busybox, 0o755);
+    bed.file("rootfs/bin/sh", &busybox, 0o755);
+    bed.file("rootfs/bin/sleep", busybox, 0o755);
     bed.file("rootfs/kept", "x", 0o644);
     let name = bed.name();
-    let line = "echo x >/kept; echo y >/new; echo ready; read end";
+    let line = "echo x >/kept; echo y >/new; echo ready; sleep 1000";
     let running =
-        bed.run(["--name", &name, "--rootfs", "rootfs", "-i", "--", "/bin/sh", "-c", line]).quiet().start();
+        bed.run(["--name", &name, "--rootfs", "rootfs", "--", "/bin/sh", "-c", line]).quiet().start();
     running.prints("ready");
     let done = bed.cutaway(["diff", &name]).done().exits(0);
     assert_eq!(done.text(), "C /kept\nA /new\n");

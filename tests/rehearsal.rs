@@ -265,6 +265,10 @@ const LINES: &[&[&str]] = &[
     &["ns", "user"],
     &["ns", "time"],
     &["ns", "cgroup"],
+    &["overlay"],
+    &["overlay", "demo"],
+    &["overlay", "--do", "true"],
+    &["overlay", "--keep", "--do", "true"],
 ];
 
 /// All plans that can be made here: a limit, for one, has no place for a user to whom no group was delegated.
@@ -283,11 +287,10 @@ fn plan(line: &[&str], root: bool) -> Option<Plan> {
     context.here.capabilities = if root { CapSet(u64::MAX) } else { CapSet::default() };
     (context.here.euid, context.here.uid, context.here.gid) =
         if root { (0, 0, 0) } else { (1000, 1000, 1000) };
-    let last = concept.stages.last()?;
-    match last(&matches, &context) {
+    concept.stages.iter().rev().find_map(|stage| match stage(&matches, &context) {
         Ok(Stage::Plan(plan)) => Some(*plan),
         _ => None,
-    }
+    })
 }
 
 fn assert_all<T: Debug>(found: &[T]) {

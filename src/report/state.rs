@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::lanes::indented;
 use super::style::{Glyph, Paint, Style};
 use super::{views, wrap};
 use crate::probe::{Change, How, Line, diff, lines};
@@ -20,8 +21,7 @@ pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole:
     }
     let changes = diff(before, after);
     if changes.is_empty() {
-        let unchanged = style.paint(Paint::Dim, "unchanged");
-        let mut out = format!("{:INDENT$}{}: {unchanged}\n", "", style.text(heading));
+        let mut out = said(heading, "unchanged", style);
         if whole {
             out.push_str(&rows(lines(after), style, usize::MAX));
         }
@@ -49,13 +49,23 @@ pub fn snapshot(heading: &str, value: &Json, style: &Style, whole: bool) -> Stri
     }
     let all = lines(value);
     if all.is_empty() {
-        return format!("{:INDENT$}{}: none\n", "", style.text(heading));
+        return said(heading, "none", style);
     }
     head(heading, style) + &rows(all, style, if whole { usize::MAX } else { MOST })
 }
 
-fn head(heading: &str, style: &Style) -> String {
-    format!("{:INDENT$}{}\n", "", style.paint(Paint::Dim, heading))
+pub(super) fn head(heading: &str, style: &Style) -> String {
+    indented(heading, INDENT, Paint::Dim, style)
+}
+
+/// A heading with the one word that there is to say.
+pub(super) fn said(heading: &str, word: &str, style: &Style) -> String {
+    let heading = style.text(heading);
+    let width = INDENT + heading.chars().count() + 2 + word.chars().count();
+    if width >= style.width {
+        return indented(&format!("{heading}: {word}"), INDENT, Paint::Plain, style);
+    }
+    format!("{:INDENT$}{heading}: {}\n", "", style.paint(Paint::Dim, word))
 }
 
 fn column<'a>(names: impl Iterator<Item = &'a str>) -> usize {

@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value as Json;
 
+use super::lanes::indented;
+use super::state;
 use super::style::{Glyph, Paint, Style, bytes};
-use super::wrap;
 
 /// More rows than this are shown with `-v` only.
 const MOST: usize = 14;
@@ -37,8 +38,7 @@ pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole:
     paths.dedup();
     let changed: Vec<&str> = paths.into_iter().filter(|path| was.get(path) != is.get(path)).collect();
     if changed.is_empty() {
-        let unchanged = style.paint(Paint::Dim, "unchanged");
-        let line = format!("{:INDENT$}{}: {unchanged}\n", "", style.text(heading));
+        let line = state::said(heading, "unchanged", style);
         return if whole { line + &snapshot(heading, after, style, true) } else { line };
     }
     let table = Table::new(style, changed.iter().copied());
@@ -101,8 +101,7 @@ impl<'a> Table<'a> {
 
     fn head(&self, heading: &str) -> String {
         let titles = self.across(&COLUMNS.map(str::to_owned), Paint::Dim);
-        let heading = self.style.paint(Paint::Dim, heading);
-        format!("{:INDENT$}{heading}\n{:left$}{titles}\n", "", "", left = self.left())
+        state::head(heading, self.style) + &format!("{:left$}{titles}\n", "", left = self.left())
     }
 
     /// Cells next to each other.
@@ -126,7 +125,8 @@ impl<'a> Table<'a> {
         let mut out = format!("{:INDENT$}{} {name}", "", style.paint(paint, sign));
         let used = name.chars().count();
         if used > self.name {
-            out.push_str(&format!("\n{:left$}", "", left = self.left()));
+            out.push('\n');
+            out.push_str(&" ".repeat(self.left()));
         } else {
             out.push_str(&" ".repeat(self.name - used + 2));
         }
@@ -145,7 +145,9 @@ impl<'a> Table<'a> {
             out.truncate(out.trim_end().len());
             out.push('\n');
         }
-        COLUMNS.iter().for_each(|column| out.push_str(&self.notes(column, &row[*column])));
+        for column in COLUMNS {
+            out.push_str(&self.notes(column, &row[column]));
+        }
         out
     }
 
@@ -154,9 +156,7 @@ impl<'a> Table<'a> {
         let Some(notes) = cell["notes"].as_object() else { return String::new() };
         let one = |(name, value): (&String, &Json)| format!("{name}={}", value.as_str().unwrap_or_default());
         let text = format!("{column}: {}", notes.iter().map(one).collect::<Vec<_>>().join(", "));
-        let left = self.left();
-        let lines = wrap::prose(&self.style.text(&text), self.style.width.saturating_sub(left + 1));
-        lines.iter().map(|line| format!("{:left$}{}\n", "", self.style.paint(Paint::Dim, line))).collect()
+        indented(&text, self.left(), Paint::Dim, self.style)
     }
 
     fn work(&self, value: &Json) -> String {
@@ -167,12 +167,7 @@ impl<'a> Table<'a> {
         };
         let all: Vec<_> = all.map(one).collect();
         let text = if all.is_empty() { "nothing".to_owned() } else { all.join(", ") };
-        let text = format!("in the work directory: {text}");
-        let lines = wrap::prose(&self.style.text(&text), self.style.width.saturating_sub(INDENT + 3));
-        lines
-            .iter()
-            .map(|line| format!("{:left$}{}\n", "", self.style.paint(Paint::Dim, line), left = INDENT + 2))
-            .collect()
+        indented(&format!("in the work directory: {text}"), INDENT + 2, Paint::Dim, self.style)
     }
 
     fn rest(&self, total: usize, most: usize) -> String {

@@ -98,6 +98,7 @@ fn overlay(matches: &ArgMatches, context: &Context) -> Result<Stage> {
 }
 
 /// Third stage: where the overlay is that was left mounted, for scripts.
+#[allow(clippy::unnecessary_wraps, reason = "any other stage may fail")]
 fn told(_: &ArgMatches, context: &Context) -> Result<Stage> {
     let Some(merged) = context.passed_on::<PathBuf>() else { return Ok(Stage::Nothing) };
     Ok(Stage::Stream(Box::new(move |out| {
@@ -125,12 +126,11 @@ fn played(scene: &Scene, args: &OverlayArgs) -> Result<Plan> {
     let mut child = vec![enter(scene)];
     child.extend(scene.make_lower());
     child.extend([private(), scene.mount(), look(scene)]);
-    match visit::of(args)? {
-        Some(command) => child.extend(visit::steps(scene, &command)),
-        None => {
-            child.extend(tour::steps(scene));
-            child.extend(tour::features(scene));
-        }
+    if let Some(command) = visit::of(args)? {
+        child.extend(visit::steps(scene, &command));
+    } else {
+        child.extend(tour::steps(scene));
+        child.extend(tour::features(scene));
     }
     let mut plan = plan(scene);
     plan.steps.extend([birth(scene, child), wait(), after(scene)]);
