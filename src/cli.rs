@@ -47,16 +47,37 @@ pub struct Global {
     pub state: Option<PathBuf>,
 }
 
+const ABOUT: &str = "Opens containers up: real kernel operations, told call by call";
+
+/// Parses the command line. Most runs name one command, and building the others would cost more than parsing: they
+/// are built only where the line cannot be understood without them, which is where help or an error lists them.
+pub fn parse() -> std::result::Result<ArgMatches, clap::Error> {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let named = |word: &OsString| concepts::ALL.iter().find(|concept| *word == *concept.name);
+    if let Some(concept) = line.iter().skip(1).find_map(named)
+        && let Ok(matches) = with_concepts([concept]).try_get_matches_from(&line)
+    {
+        return Ok(matches);
+    }
+    command().try_get_matches_from(line)
+}
+
 /// The whole command line.
 #[must_use]
 pub fn command() -> Command {
-    let base = Command::new("cutaway")
+    with_concepts(concepts::ALL)
+}
+
+fn with_concepts<'a>(all: impl IntoIterator<Item = &'a concepts::Concept>) -> Command {
+    // Said after the flags, which bring words of their own.
+    let base = Global::augment_args(Command::new("cutaway"))
         .version(env!("CARGO_PKG_VERSION"))
-        .about("Opens containers up: real kernel operations, told call by call")
+        .about(ABOUT)
+        .long_about(None)
         .subcommand_required(true)
         .arg_required_else_help(true);
-    let base = with_short_verbose(Global::augment_args(base));
-    base.subcommands(concepts::ALL.iter().map(|concept| with_short_verbose((concept.command)())))
+    let base = with_short_verbose(base);
+    base.subcommands(all.into_iter().map(|concept| with_short_verbose((concept.command)())))
 }
 
 /// The name of the argument behind `-v`.
@@ -131,5 +152,33 @@ impl Global {
         }
         let mut prompt = Prompt::open(self.style())?;
         Ok(Some(Box::new(move |upcoming, look| prompt.ask(upcoming, look))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_says_what_it_does_and_not_what_its_options_are() {
+        let root = command();
+        assert_eq!(root.get_about().map(ToString::to_string).as_deref(), Some(ABOUT));
+        for command in root.get_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let of_options =
+                ["options", "arguments", "flags"].iter().any(|word| about.to_lowercase().contains(word));
+            assert!(!about.is_empty() && !of_options, "{}: {about}", command.get_name());
+        }
+    }
+
+    #[test]
+    fn a_command_by_itself_is_parsed_as_among_all() {
+        for concept in concepts::ALL {
+            let names = |command: Command| {
+                command.get_subcommands().map(|one| one.get_name().to_owned()).collect::<Vec<_>>()
+            };
+            assert_eq!(names(with_concepts([concept])), [concept.name]);
+            assert!(names(command()).contains(&concept.name.to_owned()));
+        }
     }
 }

@@ -13,7 +13,7 @@ use cutaway::sys::{Linux, process};
 
 fn main() -> ExitCode {
     process::default_sigpipe();
-    let matches = match cli::command().try_get_matches() {
+    let matches = match cli::parse() {
         Ok(matches) => matches,
         Err(error) => return usage(&error),
     };

@@ -497,7 +497,7 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
             removed.iter().any(|tree| tree.rsplit_once('/').is_some_and(|(parent, _)| parent == subject));
         parent && line.name == "openat" && line.text.contains("O_PATH") && line.text.contains("O_DIRECTORY")
     };
-    let begin = window.iter().position(|seen| begins(seen)).unwrap_or(0);
+    let begin = window.iter().position(begins).unwrap_or(0);
     let mut made: BTreeMap<&str, u64> = BTreeMap::new();
     for (index, (line, subject)) in window.iter().enumerate() {
         let is_plumbing = PLUMBING.iter().any(|one| (one.is)(line, subject, place));

@@ -255,3 +255,102 @@ fn only_known_files_are_at_the_top() {
         names.filter(|name| !name.starts_with('.') && !KNOWN.contains(&name.as_str())).collect();
     assert!(unknown.is_empty(), "{unknown:?} do not belong at the top");
 }
+
+/// The numbered chapters, with their text.
+fn chapters() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("chapters");
+    let files = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    let numbered = |path: &PathBuf| number(path).is_some();
+    let mut all: Vec<_> =
+        files.filter(numbered).map(|path| (shown(&path), fs::read_to_string(&path).unwrap())).collect();
+    all.sort();
+    all
+}
+
+/// The number that a file's or folder's name begins with.
+fn number(path: &Path) -> Option<u8> {
+    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
+}
+
+#[test]
+fn every_anchor_is_one_pair_and_every_listing_has_one() {
+    let mut faults = Vec::new();
+    let mut anchors = BTreeSet::new();
+    for path in sources("src") {
+        let text = fs::read_to_string(&path).unwrap();
+        let named = |sign: &str| -> Vec<String> {
+            let lines = text.lines().filter_map(|line| line.trim().strip_prefix(sign));
+            lines.map(str::to_owned).collect()
+        };
+        let (begun, ended) = (named("// ANCHOR: "), named("// ANCHOR_END: "));
+        for name in begun.iter().chain(&ended).collect::<BTreeSet<_>>() {
+            let count = |all: &[String]| all.iter().filter(|other| *other == name).count();
+            if (count(&begun), count(&ended)) != (1, 1) {
+                faults.push(format!("{}: the anchor {name} is not one begin and one end", shown(&path)));
+            }
+            anchors.insert(format!("../{}:{name}", shown(&path)));
+        }
+    }
+    let mut used = BTreeSet::new();
+    for (file, text) in chapters() {
+        for name in text.lines().filter_map(|line| line.trim().strip_prefix("{{#include ../src/")) {
+            let name = format!("../src/{}", name.trim_end_matches('}'));
+            if !anchors.contains(&name) {
+                faults.push(format!("{file} includes {name}, and there is no such anchor"));
+            }
+            used.insert(name);
+        }
+    }
+    let unused = anchors.difference(&used).map(|name| format!("no chapter shows the anchor {name}"));
+    report(&faults.into_iter().chain(unused).collect::<Vec<_>>());
+}
+
+/// Commands without a chapter that names them in its third line, each with its reason.
+const WITHOUT_CHAPTER: [(&str, &str); 5] = [
+    ("book", "it shows the chapters"),
+    ("layers", "chapter 7 is being written"),
+    ("image", "chapter 7 is being written"),
+    ("run", "chapter 31 is being written"),
+    ("cleanup", "chapter 34 is being written"),
+];
+
+#[test]
+fn every_concept_has_its_chapter() {
+    let chapters = chapters();
+    let mut faults = Vec::new();
+    for concept in cutaway::concepts::ALL {
+        let named = format!("`cutaway {}", concept.name);
+        let facts = |text: &String| text.lines().nth(2).unwrap_or_default().contains(&named);
+        let written = chapters.iter().any(|(_, text)| facts(text));
+        let excused = WITHOUT_CHAPTER.iter().any(|(name, _)| *name == concept.name);
+        if written == excused {
+            faults.push(if written {
+                format!("{named}` has its chapter: take it out of WITHOUT_CHAPTER in tests/tidy.rs")
+            } else {
+                format!("no chapter names {named}` in its third line: write it (ARCHITECTURE.md, Adding a chapter)")
+            });
+        }
+    }
+    report(&faults);
+}
+
+/// Chapters whose lab is not there yet. The list ends empty.
+const WITHOUT_LAB: [u8; 1] = [10];
+
+#[test]
+fn every_chapter_has_its_lab() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("labs");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let labs: BTreeSet<u8> = entries.filter_map(|entry| number(&entry.path())).collect();
+    let mut faults = Vec::new();
+    for (file, _) in chapters() {
+        let Some(number) = number(Path::new(&file)) else { continue };
+        match (labs.contains(&number), WITHOUT_LAB.contains(&number)) {
+            (false, false) => faults.push(format!("{file} has no lab: make labs/{number:02}-NAME/")),
+            (true, true) => faults
+                .push(format!("chapter {number} has its lab: take it out of WITHOUT_LAB in tests/tidy.rs")),
+            _ => {}
+        }
+    }
+    report(&faults);
+}

@@ -3,6 +3,7 @@
 //!
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
+pub mod book;
 pub mod cleanup;
 mod common;
 pub mod diff;
@@ -131,4 +132,5 @@ pub const ALL: &[Concept] = &[
     run::CONCEPT,
     diff::CONCEPT,
     cleanup::CONCEPT,
+    book::CONCEPT,
 ];

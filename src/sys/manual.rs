@@ -44,6 +44,23 @@ pub fn entry(name: &str) -> Option<&'static Entry> {
     pages::ENTRIES.iter().find(|entry| entry.name == name)
 }
 
+/// The entries of all calls.
+#[must_use]
+pub const fn entries() -> &'static [Entry] {
+    pages::ENTRIES
+}
+
+/// The rules of the call of this name, as they are tried: the special ones first.
+pub fn rules(name: &str) -> impl Iterator<Item = (Errno, &'static Hint)> {
+    rules::ROWS.iter().filter(move |row| row.name == name).map(|row| (row.errno, &row.hint))
+}
+
+/// What an errno means where no rule says more.
+#[must_use]
+pub const fn general_rules() -> &'static [(Errno, Hint)] {
+    rules::GENERAL
+}
+
 /// Whether a call, given as strace prints it, changes anything but the caller's table of descriptors.
 /// Opening a file changes something only where it creates or empties one.
 #[must_use]

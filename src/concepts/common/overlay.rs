@@ -87,7 +87,7 @@ impl Stack {
         Err(Error::new(format!("cannot stack {} layers", self.lower.len()))
             .rule(format!("overlayfs takes {MOST} lower directories and no more"))
             .remedy("merge some of them into one")
-            .chapter("overlay"))
+            .chapter("8"))
     }
 
     /// The calls that mount it.

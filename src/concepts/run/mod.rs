@@ -44,16 +44,17 @@ const CHILD: Slot = Slot::new("child pid");
 const HOST_ROOT: &str = "host root";
 
 fn command() -> clap::Command {
-    RunArgs::augment_args(
-        clap::Command::new("run")
-            .about("Run a command in a container of its own")
-            .long_about(
-                "Runs a command in a container: layers merged into a root of its own, new namespaces, limits, \
-                 and no more privilege than it needs. Without an image, a demo image is built from programs of \
-                 this machine. Needs no root: an ordinary user gets a user namespace.",
-            )
-            .override_usage("cutaway run [OPTIONS] [IMAGE] [COMMAND…]\n       cutaway run [OPTIONS] [IMAGE] -- COMMAND…"),
-    )
+    // Said after the arguments, which bring words of their own.
+    RunArgs::augment_args(clap::Command::new("run"))
+        .about("Run a command in a container of its own")
+        .long_about(
+            "Runs a command in a container: layers merged into a root of its own, new namespaces, limits, \
+             and no more privilege than it needs. Without an image, a demo image is built from programs of \
+             this machine. Needs no root: an ordinary user gets a user namespace.",
+        )
+        .override_usage(
+            "cutaway run [OPTIONS] [IMAGE] [COMMAND…]\n       cutaway run [OPTIONS] [IMAGE] -- COMMAND…",
+        )
 }
 
 fn parse(matches: &ArgMatches) -> Result<RunArgs> {

@@ -18,18 +18,19 @@ use super::hints::{
     remount, setgroups_file, subtree_control, sysfs,
 };
 
-const OVERLAY: &str = "overlay";
-const MOUNTS: &str = "mounts";
-const CHROOT: &str = "chroot";
-const PIVOT: &str = "pivot_root";
-const USERNS: &str = "user namespaces";
-const NAMESPACES: &str = "namespaces";
-const CGROUPS: &str = "cgroups";
-const CAPABILITIES: &str = "capabilities";
-const DEVICES: &str = "devices";
-const EXEC: &str = "exec";
-const NETWORK: &str = "network";
-const STORE: &str = "the store";
+// The numbers of the chapters that explain a rule.
+const OVERLAY: &str = "8";
+const MOUNTS: &str = "5";
+const CHROOT: &str = "3";
+const PIVOT: &str = "6";
+const USERNS: &str = "14";
+const NAMESPACES: &str = "17";
+const CGROUPS: &str = "22";
+const CAPABILITIES: &str = "26";
+const DEVICES: &str = "28";
+const EXEC: &str = "2";
+const NETWORK: &str = "18";
+const STORE: &str = "7";
 
 /// `EBUSY if remount => "the rule" try "what to try" read CHAPTER;` for the call that heads the block.
 macro_rules! rules {

@@ -59,6 +59,7 @@ fn start() -> Step {
         .expect([Claim::Hostname(host_name())])
 }
 
+// ANCHOR: rename
 fn rename() -> Step {
     Step::say("Rename the machine, seen from inside")
         .why("Both calls need CAP_SYS_ADMIN in the user namespace that owns this UTS namespace.")
@@ -68,6 +69,7 @@ fn rename() -> Step {
         .look_at([Probe::Hostname])
         .expect([Claim::Hostname(NAME.to_owned()), Claim::Domainname(DOMAIN.to_owned())])
 }
+// ANCHOR_END: rename
 
 fn from_the_host() -> Step {
     let pid = Slot::clone(&CHILD).into();
