@@ -80,7 +80,11 @@ fn every_claim_of_the_tour_holds() {
         assert!(all.iter().any(|(claim, _)| *claim == format!("upper/conf has {prefix}.overlay.opaque = y")));
         let left_out = skipped(&done.events());
         assert_eq!(left_out.len(), usize::from(who == Who::User), "{left_out:?}");
-        assert!(done.stderr.lines().all(|line| line.chars().count() <= 80), "{}", done.stderr);
+        let too_wide = |line: &&str| {
+            // A path of the bed alone may be wider than the screen.
+            line.chars().count() > 80 && line.split(' ').all(|word| word.chars().count() < 50)
+        };
+        assert_eq!(done.stderr.lines().filter(too_wide).collect::<Vec<_>>(), Vec::<&str>::new());
         before.is_still(&bed, "the tour");
     }
 }

@@ -306,7 +306,9 @@ fn every_anchor_is_one_pair_and_every_listing_has_one() {
 }
 
 /// Commands without a chapter that names them in its third line, each with its reason.
-const WITHOUT_CHAPTER: [(&str, &str); 5] = [
+const WITHOUT_CHAPTER: [(&str, &str); 7] = [
+    ("overlay", "chapter 8 is being written"),
+    ("diff", "chapter 8 is being written"),
     ("book", "it shows the chapters"),
     ("layers", "chapter 7 is being written"),
     ("image", "chapter 7 is being written"),

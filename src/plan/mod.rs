@@ -22,7 +22,7 @@ pub use build::Call;
 pub use undo::Undo;
 
 use crate::image::unpack::Limits;
-pub use crate::probe::{Claim, Probe};
+pub use crate::probe::{Claim, FileClaim, Probe};
 use crate::sys::{Slot, Syscall};
 
 /// All that a command does, step by step, in the order in which it is read and performed.

@@ -8,9 +8,7 @@ use std::path::Path;
 use nix::errno::Errno;
 
 use super::root::{self, Identity};
-use super::{
-    Claim, Origin, cgroup, fds, ipc, known, links, mounts, overlay, privileges, process, read, tree,
-};
+use super::{Claim, Origin, cgroup, fds, files, ipc, known, links, mounts, privileges, process, read};
 use crate::sys::Value;
 use crate::sys::flags::{CapSet, CloneFlags};
 
@@ -67,38 +65,9 @@ impl Claim {
                 same(&path.display().to_string(), &seen.display().to_string(), "group")
             }
             Self::Owner { path, uid } => owner(path, *uid),
-            Self::Absent(path) => match std::fs::symlink_metadata(path) {
-                Ok(meta) => Err(format!("{} is a {}", path.display(), tree::kind(&meta))),
-                Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(()),
-                Err(cause) => Err(read::reason(path, &cause)),
-            },
-            Self::Whiteout(path) => whiteout(path),
-            Self::Attribute { path, name, value } => attribute(path, name, value.as_deref()),
-            Self::NoAttribute { path, name } => match overlay::attribute(path, name) {
-                None => Ok(()),
-                Some(_) => Err(format!("{} has it", path.display())),
-            },
-            Self::Size { path, bytes } => same(bytes, &metadata(path)?.len(), "bytes:"),
-            Self::DiskUse { path, least, most } => disk_use(path, *least, *most),
-            Self::SameInode(one, other) => {
-                let (one, other) = inodes(one, other)?;
-                if one == other { Ok(()) } else { Err(format!("{one} and {other}")) }
-            }
-            Self::OtherInode(one, other) => {
-                let (one, other) = inodes(one, other)?;
-                if one == other { Err(format!("{one} twice")) } else { Ok(()) }
-            }
-            Self::Empty(path) => {
-                let names = overlay::names(path)?;
-                if names.is_empty() { Ok(()) } else { Err(format!("in it: {}", names.join(", "))) }
-            }
+            Self::Files(claim) => claim.check(),
             Self::MemoryHolds { at, bytes } => memory_holds(known(at), bytes),
-            Self::OpenSize { fd, bytes } => {
-                let path = format!("/proc/self/fd/{}", known(fd));
-                let meta =
-                    std::fs::metadata(&path).map_err(|cause| read::reason(Path::new(&path), &cause))?;
-                same(bytes, &meta.len(), "bytes:")
-            }
+            Self::OpenSize { fd, bytes } => open_size(known(fd), *bytes),
             Self::HostRoot(pid) => root_is(pid.as_ref(), &host_root(origin)?),
             Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
             Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
@@ -139,15 +108,13 @@ fn ahead(seconds: i64, found: i64) -> Result<(), String> {
 }
 
 fn owner(path: &Path, uid: u32) -> Result<(), String> {
-    same(&uid, &metadata(path)?.uid(), "user")
+    same(&uid, &files::metadata(path)?.uid(), "user")
 }
 
-fn metadata(path: &Path) -> Result<std::fs::Metadata, String> {
-    std::fs::symlink_metadata(path).map_err(|cause| read::reason(path, &cause))
-}
-
-fn inodes(one: &Path, other: &Path) -> Result<(u64, u64), String> {
-    Ok((metadata(one)?.ino(), metadata(other)?.ino()))
+fn open_size(fd: i64, bytes: u64) -> Result<(), String> {
+    let path = format!("/proc/self/fd/{fd}");
+    let meta = std::fs::metadata(&path).map_err(|cause| read::reason(Path::new(&path), &cause))?;
+    same(&bytes, &meta.len(), "bytes:")
 }
 
 fn memory_holds(at: i64, bytes: &[u8]) -> Result<(), String> {
@@ -157,28 +124,6 @@ fn memory_holds(at: i64, bytes: &[u8]) -> Result<(), String> {
     let read = std::fs::File::open(path).and_then(|file| file.read_exact_at(&mut found, at.cast_unsigned()));
     read.map_err(|cause| read::reason(path, &cause))?;
     if found == bytes { Ok(()) } else { Err(String::from_utf8_lossy(&found).into_owned()) }
-}
-
-fn whiteout(path: &Path) -> Result<(), String> {
-    let meta = metadata(path)?;
-    if overlay::is_whiteout(&meta) {
-        return Ok(());
-    }
-    Err(format!("a {}", tree::kind(&meta)))
-}
-
-fn attribute(path: &Path, name: &str, value: Option<&str>) -> Result<(), String> {
-    let found = overlay::attribute(path, name).ok_or_else(|| format!("{} has none", path.display()))?;
-    match value {
-        Some(value) => same(value, &String::from_utf8_lossy(&found), "value"),
-        None => Ok(()),
-    }
-}
-
-/// What stat(2) counts in blocks of 512 bytes, whatever the file system's own block is.
-fn disk_use(path: &Path, least: u64, most: u64) -> Result<(), String> {
-    let found = metadata(path)?.blocks() * 512;
-    if (least..=most).contains(&found) { Ok(()) } else { Err(format!("{found} bytes")) }
 }
 
 fn host_root(origin: &Origin) -> Result<Identity, String> {

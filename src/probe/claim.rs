@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::clocks::Clock;
+use super::files::FileClaim;
 use crate::sys::flags::{CapSet, CloneFlags};
 use crate::sys::{Slots, Text, Value};
 
@@ -112,48 +113,8 @@ pub enum Claim {
         /// The user.
         uid: u32,
     },
-    /// The path does not exist.
-    Absent(PathBuf),
-    /// The path is a whiteout: a character device 0:0.
-    Whiteout(PathBuf),
-    /// The file has this extended attribute.
-    Attribute {
-        /// The file.
-        path: PathBuf,
-        /// The attribute.
-        name: String,
-        /// Its value, or any.
-        value: Option<String>,
-    },
-    /// The file has no note of overlayfs's of this name.
-    NoAttribute {
-        /// The file.
-        path: PathBuf,
-        /// The attribute.
-        name: String,
-    },
-    /// The file has so many bytes.
-    Size {
-        /// The file.
-        path: PathBuf,
-        /// Its size.
-        bytes: u64,
-    },
-    /// The file takes up at least and at most so many bytes of the disk.
-    DiskUse {
-        /// The file.
-        path: PathBuf,
-        /// At least.
-        least: u64,
-        /// At most.
-        most: u64,
-    },
-    /// Both paths show the same inode number.
-    SameInode(PathBuf, PathBuf),
-    /// The paths show different inode numbers.
-    OtherInode(PathBuf, PathBuf),
-    /// The directory is empty.
-    Empty(PathBuf),
+    /// Something about files, whoever looks at them.
+    Files(FileClaim),
     /// The file behind a descriptor has so many bytes.
     OpenSize {
         /// The descriptor.
@@ -271,30 +232,7 @@ impl fmt::Display for Claim {
                 write!(f, "{who} is shown in {tree}:{}", path.display())
             }
             Self::Owner { path, uid } => write!(f, "{} belongs to user {uid}", path.display()),
-            Self::Absent(path) => write!(f, "{} does not exist", path.display()),
-            Self::Whiteout(path) => write!(f, "{} is a character device 0:0", path.display()),
-            Self::Attribute { path, name, value: Some(value) } => {
-                write!(f, "{} has {name} = {value}", path.display())
-            }
-            Self::Attribute { path, name, value: None } => write!(f, "{} has {name}", path.display()),
-            Self::NoAttribute { path, name } => write!(f, "{} has no {name}", path.display()),
-            Self::Size { path, bytes } => {
-                let (path, unit) = (path.display(), if *bytes == 1 { "byte" } else { "bytes" });
-                write!(f, "{path} has {bytes} {unit}")
-            }
-            Self::DiskUse { path, least: 0, most } => {
-                write!(f, "{} takes up at most {most} bytes of the disk", path.display())
-            }
-            Self::DiskUse { path, least, .. } => {
-                write!(f, "{} takes up {least} bytes of the disk or more", path.display())
-            }
-            Self::SameInode(one, other) => {
-                write!(f, "{} and {} show the same inode number", one.display(), other.display())
-            }
-            Self::OtherInode(one, other) => {
-                write!(f, "{} and {} show different inode numbers", one.display(), other.display())
-            }
-            Self::Empty(path) => write!(f, "{} is empty", path.display()),
+            Self::Files(claim) => claim.fmt(f),
             Self::OpenSize { fd, bytes } => write!(f, "the file of descriptor {fd} has {bytes} bytes"),
             Self::MemoryHolds { bytes, .. } => {
                 let mut text = String::new();

@@ -10,6 +10,7 @@ mod claim;
 pub mod clocks;
 mod diff;
 pub mod fds;
+pub mod files;
 pub mod host;
 pub mod ids;
 pub mod ipc;
@@ -33,6 +34,7 @@ use serde_json::{Value as Json, json};
 
 pub use claim::Claim;
 pub use diff::{Change, How, Line, diff, lines};
+pub use files::FileClaim;
 pub use host::Host;
 pub use origin::Origin;
 pub use overlay::Views;

@@ -204,6 +204,12 @@ fn cell(path: &Path) -> Json {
     value
 }
 
+/// The bits of a mode that say what kind of file it is.
+#[must_use]
+pub fn kind(meta: &Metadata) -> u32 {
+    meta.mode() & libc::S_IFMT
+}
+
 /// The mode as ls(1) prints it: `-rw-r--r--`.
 #[must_use]
 pub fn mode(meta: &Metadata) -> String {

@@ -178,8 +178,7 @@ fn redirected(to: &[u8], beneath: Option<&Path>) -> Option<PathBuf> {
 /// What is different, in words.
 fn differences(old: (&Path, &Metadata), new: (Option<&Path>, &Metadata)) -> Vec<&'static str> {
     let ((was, old), (here, new)) = (old, new);
-    let kind = |meta: &Metadata| meta.mode() & libc::S_IFMT;
-    if kind(old) != kind(new) {
+    if overlay::kind(old) != overlay::kind(new) {
         return vec!["kind"];
     }
     // The bytes of a file of which only the metadata were copied up are those below.

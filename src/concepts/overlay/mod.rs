@@ -21,7 +21,7 @@ use super::common::picture;
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::plan::calls::mount;
-use crate::plan::{Claim, Plan, Probe, Spawn, Step, Wait, calls};
+use crate::plan::{Claim, FileClaim, Plan, Probe, Spawn, Step, Wait, calls};
 use crate::sys::flags::{CloneFlags, MsFlags, Signal};
 use crate::sys::{Slot, Syscall};
 
@@ -184,7 +184,7 @@ fn look(scene: &Scene) -> Step {
         )
         .chapter("8")
         .look_at([Probe::Overlay(scene.views(""))])
-        .expect([Claim::Empty("upper".into())])
+        .expect([FileClaim::empty("upper")])
 }
 
 fn birth(scene: &Scene, child: Vec<Step>) -> Step {
@@ -235,7 +235,7 @@ fn after(scene: &Scene) -> Step {
         .look_at([Probe::Directory(scene.base.join("upper")), Probe::Directory(scene.base.join("merged"))])
         .expect([
             Claim::NotMounted(scene.base.join("merged")),
-            Claim::Empty(scene.base.join("merged")),
+            FileClaim::empty(scene.base.join("merged")),
         ])
 }
 

@@ -10,7 +10,7 @@ use crate::concepts::common::names;
 use crate::concepts::common::overlay::{Stack, Way};
 use crate::concepts::common::picture;
 use crate::error::{Error, Result};
-use crate::plan::{Bulk, Call, Claim, Probe, Step, calls};
+use crate::plan::{Bulk, Call, Claim, FileClaim, Probe, Step, calls};
 use crate::probe::Views;
 use crate::sys::flags::{Access, AtFlags, MsFlags, OFlags};
 use crate::sys::{Errno, Syscall, Text, Value};
@@ -177,7 +177,7 @@ impl Scene {
                     size: cast::BIG,
                 })
                 .calls([calls::close(TARGET), calls::close(SOURCE)])
-                .expect([Claim::Size { path: at(cast::LARGE), bytes: cast::BIG }])
+                .expect([FileClaim::size(at(cast::LARGE), cast::BIG)])
         })
     }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::Scene;
 use super::cast::{Actor, Folder, SHOWN};
-use crate::plan::{Call, Claim, Probe, Step, calls};
+use crate::plan::{Call, Claim, FileClaim, Probe, Step, calls};
 use crate::probe::Views;
 use crate::sys::flags::{Access, AtFlags, OFlags, RenameFlags};
 use crate::sys::syscall::Syscall;
@@ -73,10 +73,6 @@ fn rename(from: &Path, to: &Path) -> Syscall {
     }
 }
 
-fn size(path: PathBuf, bytes: u64) -> Claim {
-    Claim::Size { path, bytes }
-}
-
 /// The whole tour.
 pub fn steps(scene: &Scene) -> Vec<Step> {
     let mut all = vec![read_through(scene), create(scene), write(scene), metadata(scene), delete(scene)];
@@ -95,7 +91,7 @@ impl Scene {
 
     /// What overlayfs shows as a file's inode number comes from below, where all directories are on one file system.
     fn keeps_inode(&self, actor: &Actor) -> Vec<Claim> {
-        let same = Claim::SameInode(merged(&actor.path), actor.lower.clone());
+        let same = FileClaim::same_inode(merged(&actor.path), actor.lower.clone());
         if self.one_file_system { vec![same] } else { Vec::new() }
     }
 
@@ -116,7 +112,7 @@ fn read_through(scene: &Scene) -> Step {
     .call(calls::open(&path, Access::O_RDONLY, OFlags::empty(), FILE))
     .call(read(FILE, SHOWN, Value::Known(0)))
     .call(calls::close(FILE))
-    .expect([Claim::Absent(upper(&actor.path))])
+    .expect([FileClaim::absent(upper(&actor.path))])
     .expect(scene.keeps_inode(actor))
 }
 
@@ -127,7 +123,7 @@ fn create(scene: &Scene) -> Step {
         .why("What is new goes to upper. In there it is an ordinary file, and the lower layers know nothing of it.")
         .calls(calls::create(merged(path), "new\n"))
         .expect([Claim::FileHolds { path: upper(path), text: "new".to_owned() }])
-        .expect(scene.lower.iter().map(|layer| Claim::Absent(layer.join(path))))
+        .expect(scene.lower.iter().map(|layer| FileClaim::absent(layer.join(path))))
 }
 
 fn write(scene: &Scene) -> Step {
@@ -140,10 +136,10 @@ fn write(scene: &Scene) -> Step {
          of the original.",
     )
     .calls(append(&merged(&actor.path)))
-    .expect([size(up.clone(), bytes), size(actor.lower.clone(), actor.size)])
-    .expect([Claim::Attribute { path: up.clone(), name: scene.note("origin"), value: None }])
+    .expect([FileClaim::size(up.clone(), bytes), FileClaim::size(actor.lower.clone(), actor.size)])
+    .expect([FileClaim::attribute(up.clone(), scene.note("origin"), None)])
     .expect(scene.keeps_inode(actor))
-    .expect(scene.one_file_system.then(|| Claim::OtherInode(up, actor.lower.clone())))
+    .expect(scene.one_file_system.then(|| FileClaim::other_inode(up, actor.lower.clone())))
 }
 
 fn metadata(scene: &Scene) -> Step {
@@ -156,9 +152,9 @@ fn metadata(scene: &Scene) -> Step {
     )
     .call(chmod(&merged(&actor.path), actor.mode ^ 0o004))
     .expect([
-        size(up.clone(), actor.size),
-        Claim::DiskUse { path: up, least: actor.disk, most: u64::MAX },
-        size(actor.lower.clone(), actor.size),
+        FileClaim::size(up.clone(), actor.size),
+        FileClaim::disk_use(up, actor.disk, u64::MAX),
+        FileClaim::size(actor.lower.clone(), actor.size),
     ])
     .expect(scene.keeps_inode(actor))
 }
@@ -172,8 +168,8 @@ fn delete(scene: &Scene) -> Step {
     )
     .call(unlink(&merged(&actor.path)))
     .expect([
-        Claim::Whiteout(upper(&actor.path)),
-        Claim::Absent(merged(&actor.path)),
+        FileClaim::whiteout(upper(&actor.path)),
+        FileClaim::absent(merged(&actor.path)),
         Claim::Exists(actor.lower.clone()),
     ])
 }
@@ -194,8 +190,8 @@ fn remove(scene: &Scene) -> Vec<Step> {
             .calls(names.iter().map(|name| unlink(&merged(name))))
             .call(calls::rmdir(merged(path)))
             .expect([
-                Claim::Whiteout(upper(path)),
-                Claim::Absent(merged(path)),
+                FileClaim::whiteout(upper(path)),
+                FileClaim::absent(merged(path)),
                 Claim::Exists(inside.clone()),
             ]),
         again
@@ -205,8 +201,8 @@ fn remove(scene: &Scene) -> Vec<Step> {
             )
             .call(calls::mkdir(merged(path), 0o755))
             .expect([
-                Claim::Attribute { path: upper(path), name: scene.note("opaque"), value: Some("y".to_owned()) },
-                Claim::Empty(merged(path)),
+                FileClaim::attribute(upper(path), scene.note("opaque"), Some("y")),
+                FileClaim::empty(merged(path)),
                 Claim::Exists(inside.clone()),
             ]),
     ]
@@ -221,7 +217,7 @@ fn rename_directory(scene: &Scene) -> Step {
          do not.",
     )
     .call(Call::from(rename(&merged(&folder.path), &merged(Path::new(RENAMED)))).refused(Errno::EXDEV))
-    .expect([Claim::Exists(merged(&folder.path)), Claim::Absent(upper(&folder.path))])
+    .expect([Claim::Exists(merged(&folder.path)), FileClaim::absent(upper(&folder.path))])
 }
 
 fn links(scene: &Scene) -> Vec<Step> {
@@ -238,7 +234,7 @@ fn links(scene: &Scene) -> Vec<Step> {
             .look_at([Probe::Overlay(both)])
             .why("Below, both names lead to one inode, and merged shows that. A change through one name should be \
                   seen through the other.")
-            .expect([Claim::SameInode(first.clone(), second.clone())]),
+            .expect([FileClaim::same_inode(first.clone(), second.clone())]),
         broken
             .why(
                 "It is not. One name is copied up, and the other still leads to the file below: the hard link is \
@@ -246,10 +242,10 @@ fn links(scene: &Scene) -> Vec<Step> {
             )
             .calls(append(&first))
             .expect([
-                Claim::OtherInode(first, second.clone()),
-                size(upper(&one.path), one.size + LINE.len() as u64),
-                size(second, two.size),
-                Claim::Absent(upper(&two.path)),
+                FileClaim::other_inode(first, second.clone()),
+                FileClaim::size(upper(&one.path), one.size + LINE.len() as u64),
+                FileClaim::size(second, two.size),
+                FileClaim::absent(upper(&two.path)),
             ]),
     ]
 }
@@ -272,13 +268,13 @@ fn open_file(scene: &Scene) -> Vec<Step> {
                 Call::from(Syscall::MmapShared { fd: Value::later(READER), size: PAGE }).into_slot(MAPPING),
             )
             .expect([
-                Claim::Absent(upper(&actor.path)),
+                FileClaim::absent(upper(&actor.path)),
                 Claim::MemoryHolds { at: mapping(), bytes: actor.text.clone() },
             ]),
         change
             .why("Opening for writing copies the file up, while the first descriptor stays open.")
             .calls(append(&path))
-            .expect([size(upper(&actor.path), bytes)]),
+            .expect([FileClaim::size(upper(&actor.path), bytes)]),
         look.why(
             "The descriptor has followed: since Linux 4.19 each read asks overlayfs where the file is now. Before, it \
              went on showing the lower file. A mapping still does, because its pages belong to the inode that was \
@@ -330,9 +326,9 @@ pub fn features(scene: &Scene) -> Vec<Step> {
                 .chapter("8")
                 .call(chmod(&again("merged").join(&actor.path), actor.mode ^ 0o004))
                 .expect([
-                    Claim::Attribute { path: up.clone(), name: scene.note("metacopy"), value: None },
-                    size(up.clone(), actor.size),
-                    Claim::DiskUse { path: up, least: 0, most: 8192 },
+                    FileClaim::attribute(up.clone(), scene.note("metacopy"), None),
+                    FileClaim::size(up.clone(), actor.size),
+                    FileClaim::disk_use(up, 0, 8192),
                 ])
                 .look_at([look()]),
         );
@@ -349,13 +345,9 @@ pub fn features(scene: &Scene) -> Vec<Step> {
                 .chapter("8")
                 .call(rename(&again("merged").join(&folder.path), &again("merged").join(&to)))
                 .expect([
-                    Claim::Attribute {
-                        path: again("upper").join(&to),
-                        name: scene.note("redirect"),
-                        value: None,
-                    },
-                    Claim::Whiteout(again("upper").join(&folder.path)),
-                    Claim::Empty(again("upper").join(&to)),
+                    FileClaim::attribute(again("upper").join(&to), scene.note("redirect"), None),
+                    FileClaim::whiteout(again("upper").join(&folder.path)),
+                    FileClaim::empty(again("upper").join(&to)),
                     Claim::Exists(again("merged").join(&to).join(first.unwrap_or(Path::new("")))),
                 ])
                 .look_at([look()]),
