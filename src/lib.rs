@@ -9,6 +9,7 @@ pub mod concepts;
 pub mod engine;
 pub mod error;
 pub mod image;
+pub mod lab;
 pub mod plan;
 pub mod probe;
 pub mod report;

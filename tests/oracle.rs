@@ -85,6 +85,10 @@ const COMMANDS: &[Case] = &[
     root("cleanup", 0),
     both("diff BED/shared --lower BED/rootfs", 0),
     both("diff nowhere", 1),
+    both("lab start 10", 0),
+    both("lab check 10", 1),
+    both("lab hint", 0),
+    both("lab reset", 0),
 ];
 
 #[test]
@@ -344,11 +348,21 @@ const PLUMBING: &[Plumbing] = &[
     },
     Plumbing {
         file: "src/state/journal.rs",
-        why: "what is to be undone is written down before it is done; the file goes when nothing is left of it",
+        why: "what is to be undone is written down before it is done; the file goes when nothing is left of it, or to \
+              the lab whose start it undoes",
         is: |line, subject, place| {
             let folder = [&place.state, ""].contains(&subject) || place.is_below(subject, "journal");
-            place.is_below(subject, "journal") && has(line, &["openat", "write", "flock", "unlink"])
+            place.is_below(subject, "journal") && has(line, &["openat", "write", "flock", "unlink", "rename"])
                 || folder && line.name == "mkdir"
+        },
+    },
+    Plumbing {
+        file: "src/state/progress.rs",
+        why: "how far a student is with the labs",
+        is: |line, subject, place| {
+            place.is_below(subject, "labs")
+                && subject.contains("/progress.")
+                && has(line, &["openat", "write", "rename"])
         },
     },
     Plumbing {

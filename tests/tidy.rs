@@ -40,7 +40,7 @@ fn report(faults: &[String]) {
 }
 
 /// Which of our modules each module may import. A module may always import itself and `error`.
-const MAY_IMPORT: [(&str, &[&str]); 9] = [
+const MAY_IMPORT: [(&str, &[&str]); 10] = [
     ("sys", &[]),
     ("probe", &["sys"]),
     ("plan", &["sys", "probe", "image"]),
@@ -48,7 +48,8 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
     ("state", &["plan"]),
     ("image", &["sys", "probe"]),
     ("engine", &["plan", "probe", "sys", "report", "image", "state"]),
-    ("concepts", &["plan", "probe", "sys", "report", "image", "state"]),
+    ("lab", &["probe", "sys", "state"]),
+    ("concepts", &["plan", "probe", "sys", "report", "image", "state", "lab"]),
     ("error.rs", &[]),
 ];
 
@@ -306,10 +307,11 @@ fn every_anchor_is_one_pair_and_every_listing_has_one() {
 }
 
 /// Commands without a chapter that names them in its third line, each with its reason.
-const WITHOUT_CHAPTER: [(&str, &str); 7] = [
+const WITHOUT_CHAPTER: [(&str, &str); 8] = [
     ("overlay", "chapter 8 is being written"),
     ("diff", "chapter 8 is being written"),
     ("book", "it shows the chapters"),
+    ("lab", "every chapter has one"),
     ("layers", "chapter 7 is being written"),
     ("image", "chapter 7 is being written"),
     ("run", "chapter 31 is being written"),
@@ -337,7 +339,7 @@ fn every_concept_has_its_chapter() {
 }
 
 /// Chapters whose lab is not there yet. The list ends empty.
-const WITHOUT_LAB: [u8; 1] = [10];
+const WITHOUT_LAB: &[u8] = &[];
 
 #[test]
 fn every_chapter_has_its_lab() {
@@ -355,4 +357,111 @@ fn every_chapter_has_its_lab() {
         }
     }
     report(&faults);
+}
+
+/// The labs as they are on disk: each folder with the files below it.
+fn lab_folders() -> Vec<(String, BTreeSet<String>)> {
+    fn below(folder: &Path, prefix: &str, found: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(folder).unwrap().flatten() {
+            let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+            if entry.path().is_dir() {
+                below(&entry.path(), &format!("{name}/"), found);
+            } else {
+                found.insert(name);
+            }
+        }
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("labs");
+    let entries = fs::read_dir(folder).unwrap().flatten().filter(|entry| entry.path().is_dir());
+    let one = |entry: fs::DirEntry| {
+        let mut files = BTreeSet::new();
+        below(&entry.path(), "", &mut files);
+        (entry.file_name().to_string_lossy().into_owned(), files)
+    };
+    entries.map(one).collect()
+}
+
+#[test]
+fn labs_and_their_folders_are_the_same_and_complete() {
+    let mut faults = Vec::new();
+    let folders = lab_folders();
+    for (name, files) in &folders {
+        let Some(source) = cutaway::lab::ALL.iter().find(|source| source.name == name) else {
+            faults.push(format!("add lab!({name:?}) to ALL in src/lab/mod.rs"));
+            continue;
+        };
+        let own = ["README.md", "lab.json", "hints.md", "solution.sh"].map(str::to_owned);
+        let extra = source.files.iter().map(|(file, _)| format!("files/{file}"));
+        let wanted: BTreeSet<_> = own.into_iter().chain(extra).collect();
+        if *files != wanted {
+            faults.push(format!("labs/{name} has {files:?} and should have {wanted:?}"));
+        }
+    }
+    let homeless = |name: &str| !folders.iter().any(|(folder, _)| folder == name);
+    let missing = cutaway::lab::ALL.iter().filter(|source| homeless(source.name));
+    faults.extend(missing.map(|source| format!("labs/{} is missing", source.name)));
+    let number = |name: &'static str| name.split('-').next().unwrap_or(name);
+    let numbers: Vec<&str> = cutaway::lab::ALL.iter().map(|source| number(source.name)).collect();
+    if !numbers.windows(2).all(|pair| pair[0] < pair[1]) {
+        faults.push(format!("ALL in src/lab/mod.rs is to rise, each number once: {numbers:?}"));
+    }
+    report(&faults);
+}
+
+/// The last chapter in the plan of the book.
+const LAST_CHAPTER: u32 = 36;
+
+#[test]
+fn every_lab_is_written_as_a_student_needs_it() {
+    let mut faults = Vec::new();
+    for lab in cutaway::lab::Lab::all().unwrap() {
+        let mut fault = |text: String| faults.push(format!("labs/{}: {text}", lab.source.name));
+        let (number, sheet, readme) = (lab.number(), &lab.sheet, lab.source.readme);
+        for chapter in [number, &sheet.chapter] {
+            if !chapter.parse::<u32>().is_ok_and(|chapter| chapter <= LAST_CHAPTER) {
+                fault(format!("there is no chapter {chapter} in the plan"));
+            }
+        }
+        if readme.lines().next() != Some(&format!("# {}", sheet.title)) {
+            fault(format!("README.md does not begin with `# {}`, the title of lab.json", sheet.title));
+        }
+        let check = format!("cutaway lab check {number}");
+        for part in ["## Your task", "## How to check your work", &check] {
+            if !readme.contains(part) {
+                fault(format!("README.md has no `{part}`"));
+            }
+        }
+        for (file, text, most) in [("README.md", readme, 78), ("solution.sh", lab.source.solution, 74)] {
+            if let Some(line) = text.lines().find(|line| line.chars().count() > most) {
+                fault(format!("{file} has a line of more than {most} columns: {line}"));
+            }
+        }
+        if !lab.source.solution.starts_with("#!/bin/sh\n") {
+            fault("solution.sh does not begin with #!/bin/sh".to_owned());
+        }
+        if lab.hints.len() != 3 || lab.hints.iter().any(|hint| hint.is_empty()) {
+            fault("hints.md needs three hints, each below a heading `## 1`, `## 2`, `## 3`".to_owned());
+        }
+        for told in commands(lab.source.solution) {
+            let words = |hint: &str| hint.split_whitespace().collect::<Vec<_>>().join(" ");
+            if lab.hints.iter().any(|hint| words(hint).contains(&told)) {
+                fault(format!("a hint has the solution's command: {told}"));
+            }
+        }
+        for check in sheet.stages.iter().flat_map(|part| &part.checks) {
+            if check.expect.ends_with('.') || check.expect.is_empty() || check.hint.is_empty() {
+                fault(format!("`{}` needs a hint, and has no full stop", check.expect));
+            }
+        }
+    }
+    report(&faults);
+}
+
+/// What a hint must not give away: a program of the solution together with its first option.
+fn commands(solution: &str) -> Vec<String> {
+    let lines = solution.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let words: Vec<&str> = lines.flat_map(str::split_whitespace).collect();
+    let pairs = words.windows(2).filter(|pair| pair[1].starts_with('-') && pair[1].len() > 1);
+    let named = pairs.filter(|pair| pair[0].chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
+    named.map(|pair| pair.join(" ")).collect()
 }

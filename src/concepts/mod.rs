@@ -8,6 +8,7 @@ pub mod cleanup;
 mod common;
 pub mod diff;
 pub mod image;
+pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
@@ -131,6 +132,7 @@ pub const ALL: &[Concept] = &[
     ns::CONCEPT,
     run::CONCEPT,
     diff::CONCEPT,
+    lab::CONCEPT,
     cleanup::CONCEPT,
     book::CONCEPT,
 ];

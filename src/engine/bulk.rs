@@ -1,7 +1,7 @@
 //! Bulk work: what takes thousands of calls is done by library code and told as a summary with counts that
 //! were measured while it was done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
@@ -82,6 +82,7 @@ fn what(work: &Bulk) -> &'static str {
     match work {
         Bulk::RemoveTree { .. } => "remove tree",
         Bulk::EmptyGroup { .. } => "empty cgroup",
+        Bulk::EndWork { .. } => "end work in",
         Bulk::KillProcess { .. } => "kill process",
         Bulk::RestoreTerminal { .. } => "restore terminal",
         Bulk::LoadImage { .. } => "load image",
@@ -110,6 +111,7 @@ fn perform_one(work: &Bulk, watch: &Watch) -> Result<Summary> {
     match work {
         Bulk::RemoveTree { path } => remove_tree(path),
         Bulk::EmptyGroup { path } => empty_group(path),
+        Bulk::EndWork { within } => end_work(within),
         Bulk::KillProcess { pid, started } => kill_process(*pid, *started),
         Bulk::LoadImage { source, name, limits, state } => {
             load(source, name.as_deref(), limits, state, watch)
@@ -186,6 +188,35 @@ fn kill_process(pid: i32, started: u64) -> Result<Summary> {
         std::thread::sleep(Duration::from_millis(2));
     }
     Ok(summary)
+}
+
+/// Kills whoever works in a directory. Who dies may leave children behind that work there too, so it is looked
+/// again until nobody is found.
+fn end_work(within: &Path) -> Result<Summary> {
+    let begun = Instant::now();
+    let mut summary = Summary { subject: within.display().to_string(), ..Summary::default() };
+    let mut told = BTreeSet::new();
+    loop {
+        let all = crate::probe::work::to_end(within);
+        if all.is_empty() {
+            summary.counts.insert("processes".to_owned(), told.len() as u64);
+            return Ok(summary);
+        }
+        if begun.elapsed() > Duration::from_secs(5) {
+            let names: Vec<_> = all.iter().map(|one| format!("{} ({})", one.pid, one.name)).collect();
+            return Err(Error::new(format!("processes in {} do not die", within.display()))
+                .rule(format!("still there: {}", names.join(", "))));
+        }
+        for one in all {
+            told.insert((one.pid, one.started));
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(one.pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+            *summary.calls.entry("kill".to_owned()).or_default() += 1;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 fn kill(pid: i32, summary: &mut Summary) {

@@ -119,8 +119,8 @@ struct Engine<K> {
     state: PathBuf,
     journal_name: Option<String>,
     journal: Option<Journal>,
-    /// Whether what was done stays, with its journal, if every step succeeds.
-    keeps: bool,
+    /// Where the journal goes at the end, if what was made is to stay.
+    stays: Option<PathBuf>,
     /// What has been done and how it is undone, by step.
     done: Vec<(String, Vec<Undo>)>,
     signals: Option<wait::Signals>,
@@ -176,7 +176,7 @@ impl<K: Processes + 'static> Engine<K> {
         }
         engine.state = setup.state;
         engine.journal_name.clone_from(&plan.name);
-        engine.keeps = plan.keeps;
+        engine.stays.clone_from(&plan.stays);
         if engine.kernel.is_real() {
             engine.signals = wait::Signals::take();
         }
@@ -205,7 +205,7 @@ impl<K: Processes + 'static> Engine<K> {
             state: PathBuf::new(),
             journal_name: None,
             journal: None,
-            keeps: false,
+            stays: None,
             done: Vec::new(),
             signals: None,
             mask_before: None,
@@ -273,7 +273,7 @@ impl<K: Processes + 'static> Engine<K> {
             self.look(&id, &step.look_at, When::After);
         }
         for claim in &step.expect {
-            self.claim(&id, claim)?;
+            self.claim(&id, claim, step.otherwise)?;
         }
         self.emit(|engine| Event::StepDone { id, actor: engine.actor.to_owned() });
         Ok(())
@@ -490,8 +490,9 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     /// Checks a claim. One that does not hold makes the command fail: the prose would be a lie.
-    fn claim(&mut self, id: &str, claim: &crate::plan::Claim) -> Flow {
-        if !self.watched || !self.kernel.is_real() {
+    fn claim(&mut self, id: &str, claim: &crate::plan::Claim, otherwise: Option<&'static str>) -> Flow {
+        // Unwatched, only what a person has put together is doubted.
+        if !self.watched && otherwise.is_none() || !self.kernel.is_real() {
             return Ok(());
         }
         let claim = &claim.resolve(&self.slots);
@@ -507,9 +508,10 @@ impl<K: Processes + 'static> Engine<K> {
         match saw {
             None => Ok(()),
             Some(saw) => {
+                let fault = "this is a fault of cutaway or of its picture of this kernel: please report it";
                 let error = Error::new(format!("this does not hold: {claim}"))
                     .rule(format!("found instead: {saw}"))
-                    .remedy("this is a fault of cutaway or of its picture of this kernel: please report it");
+                    .remedy(otherwise.unwrap_or(fault));
                 Err(self.failed(id, error))
             }
         }
@@ -544,7 +546,6 @@ impl<K: Processes + 'static> Engine<K> {
 
     /// Undoes, removes the journal, tells the end, and says what the command came to.
     fn end(mut self, flow: Flow, failure: u8, begun: Instant) -> Outcome {
-        let keeps = self.keeps && flow.is_ok();
         let (mut code, mut error) = match flow {
             Ok(()) | Err(Stop::Executed) => (self.status.unwrap_or(0), None),
             Err(Stop::Quit) => (self.status.unwrap_or(exit::FAILED), None),
@@ -555,7 +556,11 @@ impl<K: Processes + 'static> Engine<K> {
                 (error.parts().exit.unwrap_or(failure), Some(error))
             }
         };
-        let left = if keeps { self.keep() } else { self.undo_all(error.is_some()) };
+        let stays = self.stays.take().filter(|_| code == 0 && error.is_none());
+        let left = match stays {
+            Some(place) => self.keep(&place),
+            None => self.undo_all(error.is_some()),
+        };
         if !left.is_empty() {
             code = if code == 0 { failure } else { code };
             error = error.or_else(|| {

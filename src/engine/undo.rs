@@ -71,14 +71,27 @@ impl<K: Processes + 'static> Engine<K> {
         left
     }
 
-    /// Leaves what was done as it is. The journal stays too, without its lock: `cutaway cleanup` replays it.
-    pub(super) fn keep(&mut self) -> Vec<String> {
+    /// Leaves what was made as it is, and puts the journal where its owner will look for it. If that cannot be
+    /// done, everything is undone: nobody would know how to do it later.
+    pub(super) fn keep(&mut self, place: &Path) -> Vec<String> {
         self.end_children();
-        let steps = std::mem::take(&mut self.done).len();
-        let marked = self.journal.take().map_or(Ok(()), |mut journal| journal.keep());
-        let remedy = cleanup_command(&self.state);
-        self.emit(|_| Event::Kept { steps, remedy });
-        marked.err().iter().map(ToString::to_string).collect()
+        let steps = self.done.len();
+        let for_cleanup = self.journal.as_ref().is_some_and(|journal| journal.is_at(place));
+        let kept = self.journal.take().map_or(Ok(()), |journal| journal.keep(place));
+        match kept {
+            Ok(()) => {
+                if for_cleanup {
+                    let remedy = cleanup_command(&self.state);
+                    self.emit(|_| Event::Kept { steps, remedy });
+                }
+                Vec::new()
+            }
+            Err(error) => {
+                let mut left = self.undo_all(true);
+                left.push(error.to_string());
+                left
+            }
+        }
     }
 
     fn undo(&mut self, id: &str, deed: &Undo) -> Result<(), Error> {

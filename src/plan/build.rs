@@ -60,6 +60,7 @@ impl Step {
             undo: Vec::new(),
             expect: Vec::new(),
             look_at: Vec::new(),
+            otherwise: None,
         }
     }
 
@@ -155,6 +156,13 @@ impl Step {
     #[must_use]
     pub fn expect(mut self, claims: impl IntoIterator<Item = Claim>) -> Self {
         self.expect.extend(claims);
+        self
+    }
+
+    /// What to try when an effect does not hold: for a step whose order or values a person chose.
+    #[must_use]
+    pub fn otherwise(mut self, remedy: &'static str) -> Self {
+        self.otherwise = Some(remedy);
         self
     }
 

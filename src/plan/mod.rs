@@ -38,8 +38,9 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The privileges without which some step will be refused.
     pub needs: Vec<&'static str>,
-    /// Whether what the steps do stays if all of them succeed. How it is undone stays in the journal.
-    pub keeps: bool,
+    /// Where the journal is kept when what the steps made is to outlast the command; without it, everything is
+    /// undone at the end.
+    pub stays: Option<PathBuf>,
     /// The steps.
     pub steps: Vec<Step>,
 }
@@ -61,6 +62,8 @@ pub struct Step {
     pub expect: Vec<Claim>,
     /// State that is shown before and after.
     pub look_at: Vec<Probe>,
+    /// What to try when an effect does not hold, where that is not a fault of cutaway.
+    pub otherwise: Option<&'static str>,
 }
 
 /// What a step does.
@@ -158,6 +161,12 @@ pub enum Bulk {
         /// The directory of the cgroup.
         #[serde(with = "crate::sys::value::path")]
         path: PathBuf,
+    },
+    /// End every process that works in a directory: its working directory, its root or an open file is there.
+    EndWork {
+        /// The directory.
+        #[serde(with = "crate::sys::value::path")]
+        within: PathBuf,
     },
     /// Kill a process, if it still is the one that was started then.
     KillProcess {
@@ -266,7 +275,7 @@ impl Plan {
             uses: None,
             notes: Vec::new(),
             needs: Vec::new(),
-            keeps: false,
+            stays: None,
             steps: Vec::new(),
         }
     }

@@ -13,6 +13,7 @@ pub mod fds;
 pub mod files;
 pub mod host;
 pub mod ids;
+pub mod inside;
 pub mod ipc;
 pub mod links;
 pub mod mounts;
@@ -26,6 +27,7 @@ mod read;
 pub mod root;
 pub mod tree;
 pub mod words;
+pub mod work;
 
 use std::path::PathBuf;
 

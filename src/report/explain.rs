@@ -230,6 +230,9 @@ pub fn bulk_text(bulk: &Bulk) -> String {
         Bulk::EmptyGroup { path } => {
             format!("kill every process of the cgroup {} and wait for it", path.display())
         }
+        Bulk::EndWork { within } => {
+            format!("end every process that works in {}, the caller's own shells apart", within.display())
+        }
         Bulk::KillProcess { pid, .. } => {
             format!("kill process {pid}, if it still is the one that was started")
         }

@@ -142,15 +142,25 @@ impl Journal {
         self.write(&Entry { step: step.to_owned(), undo: undo.to_vec() })
     }
 
-    /// Marks the run as one whose work stays, and lets go of it.
-    pub fn keep(&mut self) -> Result<()> {
-        self.record(KEPT, &[])
+    /// Whether this is the place of the journal.
+    #[must_use]
+    pub fn is_at(&self, place: &Path) -> bool {
+        self.path == place
     }
 
     /// The descriptor that a child has to close, because it would keep the lock.
     #[must_use]
     pub fn raw(&self) -> RawFd {
         self.file.as_raw_fd()
+    }
+
+    /// Moves the journal to where its owner will look for it: what it undoes is to stay for now.
+    pub fn keep(mut self, place: &Path) -> Result<()> {
+        if self.is_at(place) {
+            return self.record(KEPT, &[]);
+        }
+        std::fs::rename(&self.path, place)
+            .map_err(|cause| Error::io(format!("cannot keep the journal as {}", place.display()), &cause))
     }
 
     /// Removes the journal: everything is undone.
@@ -164,6 +174,12 @@ impl Journal {
 pub fn is_alive(state: &Path, name: &str) -> bool {
     let path = folder(state).join(name);
     File::open(&path).is_ok_and(|file| matches!(try_lock(&file, &path), Ok(false)))
+}
+
+/// Where the journal of this name is. A run whose work stays until a cleanup keeps its journal there.
+#[must_use]
+pub fn place(state: &Path, name: &str) -> PathBuf {
+    folder(state).join(name)
 }
 
 /// What a journal says of its run, whether that lives or not.
@@ -187,6 +203,15 @@ pub fn about(state: &Path, name: &str) -> Option<About> {
         _ => None,
     });
     Some(About { uses: head.uses, pids: pids.collect() })
+}
+
+/// What a kept journal undoes, in the order in which it was done; nothing where there is no such file.
+pub fn kept(place: &Path) -> Result<Vec<Entry>> {
+    match File::open(place) {
+        Ok(file) => Ok(read_entries(&file)),
+        Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        Err(cause) => Err(Error::io(format!("cannot read the journal {}", place.display()), &cause)),
+    }
 }
 
 /// Removes the journal of a dead run.

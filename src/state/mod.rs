@@ -9,9 +9,12 @@
 //!   layers/<chain ID>/               one unpacked layer each
 //!   containers/<name>/               init, upper, work and merged of one container
 //!   journal/<name>                   what has to be undone should its run die
+//!   labs/<lab>/                      where a student works on a lab, and beside it <lab>.journal
+//!   labs/progress.json               how far the student is
 //! ```
 
 pub mod journal;
+pub mod progress;
 
 use std::path::{Path, PathBuf};
 

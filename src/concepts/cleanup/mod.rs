@@ -14,6 +14,9 @@ use crate::sys::{Errno, Syscall};
 /// The concept.
 pub const CONCEPT: Concept = Concept { name: "cleanup", command, stages: &[cleanup], failure: exit::FAILED };
 
+/// What is said of a step of a run that has died.
+const DEAD: &str = "Undo a step of a dead run";
+
 fn command() -> Command {
     Command::new("cleanup").about("Remove what dead runs have left").long_about(
         "Removes what runs that were killed have left behind. Each run writes down how its steps are undone \
@@ -37,9 +40,13 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
         }
     }
     for run in &dead {
-        let say = if run.is_kept() { "Undo a step of what was kept" } else { "Undo a step of a dead run" };
-        plan.steps
-            .extend(run.entries.iter().rev().flat_map(|entry| entry.undo.iter().map(|undo| step(say, undo))));
+        let say = if run.is_kept() { "Undo a step of what was kept" } else { DEAD };
+        plan.steps.extend(
+            run.entries
+                .iter()
+                .rev()
+                .flat_map(|entry| entry.undo.iter().map(|undo| Step { say, ..step(undo) })),
+        );
         let forget = Bulk::ForgetJournal { name: run.name.clone(), state: context.state.clone() };
         plan.steps.push(
             Step::say("Forget the run")
@@ -88,8 +95,9 @@ fn names<'a>(dead: impl Iterator<Item = &'a Dead>) -> String {
     dead.map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
-fn step(say: &'static str, undo: &Undo) -> Step {
-    let step = Step::say(say).chapter("34");
+/// The step that replays an undo from a journal.
+pub(super) fn step(undo: &Undo) -> Step {
+    let step = Step::say(DEAD).chapter("34");
     match undo {
         Undo::Call(call) => step
             .why("It may be undone already, or never have been done: then there is nothing to find.")

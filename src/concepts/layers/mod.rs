@@ -10,7 +10,7 @@ mod deeds;
 mod diff;
 mod file;
 mod history;
-mod page;
+pub(super) mod page;
 mod record;
 mod tree;
 mod wasted;

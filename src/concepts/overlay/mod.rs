@@ -22,6 +22,7 @@ use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::plan::calls::mount;
 use crate::plan::{Claim, FileClaim, Plan, Probe, Spawn, Step, Wait, calls};
+use crate::state::journal;
 use crate::sys::flags::{CloneFlags, MsFlags, Signal};
 use crate::sys::{Slot, Syscall};
 
@@ -148,7 +149,7 @@ fn kept(scene: &Scene, args: &OverlayArgs) -> Result<Plan> {
             .chapter("8"));
     }
     let mut plan = plan(scene);
-    plan.keeps = true;
+    plan.stays = Some(journal::place(&scene.state, &scene.name));
     plan.notes.push(format!("kept: {}", scene.base.join("merged").display()));
     plan.steps.push(enter(scene));
     plan.steps.extend(scene.make_lower());

@@ -25,6 +25,8 @@ pub struct Scene {
     pub title: String,
     /// The name of the run.
     pub name: String,
+    /// The state directory.
+    pub state: PathBuf,
     /// Its directory: upper, work and merged are in there.
     pub base: PathBuf,
     /// Directories of the state directory that are missing, outermost first.
@@ -82,6 +84,7 @@ impl Scene {
         Ok(Self {
             title: lower.title,
             name,
+            state: context.state.clone(),
             missing: missing(&canonical(&context.state).join("overlays")),
             rootless,
             uid: here.euid,
