@@ -123,11 +123,18 @@ impl Global {
         Style::decide(self.color, std::io::stdout())
     }
 
+    /// Whether work that takes long has a bar: somebody is told, and sees it on a terminal.
+    #[must_use]
+    pub fn bars(&self) -> bool {
+        !self.quiet && rustix::termios::isatty(std::io::stderr())
+    }
+
     /// Who is told.
     pub fn observers(&self) -> Result<Vec<Box<dyn Observer>>> {
         let mut all: Vec<Box<dyn Observer>> = Vec::new();
         if !self.quiet {
-            all.push(Box::new(Narrator::new(Box::new(std::io::stderr()), self.style(), self.verbose)));
+            let narrator = Narrator::new(Box::new(std::io::stderr()), self.style(), self.verbose);
+            all.push(Box::new(narrator.bars(self.bars())));
         }
         if let Some(path) = &self.json {
             all.push(Box::new(Recorder::open(path)?));

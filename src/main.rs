@@ -8,7 +8,7 @@ use cutaway::concepts::{self, Concept, Context, Stage};
 use cutaway::engine::{self, Outcome, Setup};
 use cutaway::error::{Error, Result, exit};
 use cutaway::plan::Plan;
-use cutaway::report::{Observer, explain, failure};
+use cutaway::report::{Observer, explain, failure, screen};
 use cutaway::sys::{Linux, process};
 
 fn main() -> ExitCode {
@@ -48,7 +48,8 @@ fn usage(error: &clap::Error) -> ExitCode {
 /// Runs the stages of a command, one after the other, until one fails.
 fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result<u8> {
     let mut context = Context::new(global.state_directory()?, global.explain, global.json.is_some());
-    (context.style, context.verbose) = (global.style_of_stdout(), global.verbose);
+    (context.style, context.verbose, context.bars) =
+        (global.style_of_stdout(), global.verbose, global.bars());
     let mut observers = if global.explain { Vec::new() } else { global.observers()? };
     for stage in concept.stages {
         let plan = match stage(matches, &context)? {
@@ -61,6 +62,10 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
                 stream(write)?;
                 continue;
             }
+            Stage::Screen(mut shown) => match screen::show(&mut *shown)? {
+                None => continue,
+                Some(signal) => return Ok(exit::SIGNAL + signal as u8),
+            },
             Stage::Plan(plan) => plan,
         };
         if global.explain {

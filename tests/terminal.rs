@@ -4,104 +4,10 @@
 
 mod common;
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{BOTH, Bed, Who, need};
-
-/// A window of tmux with a shell of the bed's user in it. It has a server of its own, which ends with it.
-struct Window<'bed> {
-    bed: &'bed Bed,
-    socket: PathBuf,
-    cutaway: String,
-}
-
-impl<'bed> Window<'bed> {
-    fn open(bed: &'bed Bed, columns: u32, rows: u32) -> Option<Self> {
-        if !need("tmux") {
-            return None;
-        }
-        let cutaway = format!("{} --state {}", bed.program().display(), bed.state().display());
-        let window = Self { bed, socket: bed.path("tmux"), cutaway };
-        let (columns, rows) = (columns.to_string(), rows.to_string());
-        // As an ordinary user, the shell itself is that user's, and so is the terminal.
-        let shell = match bed.ids() {
-            Some((uid, gid)) => {
-                if !need("setpriv") {
-                    return None;
-                }
-                format!(
-                    "chown {uid} $(tty); exec setpriv --reuid {uid} --regid {gid} --clear-groups env HOME={} sh",
-                    bed.dir().display()
-                )
-            }
-            None => "exec sh".to_owned(),
-        };
-        let size = ["-x", &columns, "-y", &rows];
-        let made = window
-            .tmux(&[&["-f", "/dev/null", "new-session", "-d", "-s", "s"], &size[..], &[&shell]].concat());
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        window.types("PS1='rea''dy> '; cd /");
-        window.shows("ready>");
-        Some(window)
-    }
-
-    fn tmux(&self, args: &[&str]) -> Output {
-        let mut command = Command::new("tmux");
-        command.arg("-S").arg(&self.socket).args(args).env("TERM", "xterm-256color").env_remove("TMUX");
-        command.output().unwrap()
-    }
-
-    /// Types a line and Enter.
-    fn types(&self, line: &str) {
-        self.tmux(&["send-keys", "-t", "s", "-l", line]);
-        self.key("Enter");
-    }
-
-    fn key(&self, key: &str) {
-        self.tmux(&["send-keys", "-t", "s", key]);
-    }
-
-    /// What is on the screen, and what has left it at the top.
-    fn screen(&self) -> String {
-        let output = self.tmux(&["capture-pane", "-p", "-t", "s", "-S", "-2000"]).stdout;
-        String::from_utf8_lossy(&output).into_owned()
-    }
-
-    /// Waits until the screen shows this.
-    #[track_caller]
-    fn shows(&self, text: &str) -> String {
-        self.shows_when(text, |screen| screen.contains(text))
-    }
-
-    #[track_caller]
-    fn shows_when(&self, what: &str, holds: impl Fn(&str) -> bool) -> String {
-        let begun = Instant::now();
-        loop {
-            let screen = self.screen();
-            if holds(&screen) {
-                return screen;
-            }
-            assert!(begun.elapsed() < Duration::from_secs(15), "no {what:?} on the screen:\n{screen}");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// The settings of the terminal, as the shell in it sees them.
-    fn settings(&self, mark: &str) -> String {
-        let file = self.bed.path(mark);
-        self.types(&format!("stty -a >{}; echo sa''ved {mark}", file.display()));
-        self.shows(&format!("saved {mark}"));
-        std::fs::read_to_string(file).unwrap()
-    }
-}
-
-impl Drop for Window<'_> {
-    fn drop(&mut self) {
-        self.tmux(&["kill-server"]);
-    }
-}
+use common::window::Window;
+use common::{BOTH, Bed, Who};
 
 #[test]
 fn a_shell_in_a_container_has_job_control_and_the_windows_size() {
@@ -290,4 +196,45 @@ fn a_terminal_without_a_person_is_a_terminal_all_the_same() {
         assert_eq!(done.text(), "/dev/pts/0\r\nyes\r\n");
     }
     let _ = Who::Root;
+}
+
+#[test]
+fn work_that_takes_long_has_a_bar_on_a_terminal_and_only_there() {
+    if !common::need("strace") {
+        return;
+    }
+    let Some(bed) = Bed::new(Who::Root) else { return };
+    let bed = bed.with_demo();
+    let Some(window) = Window::open(&bed, 80, 24) else { return };
+    // Every read takes its time, as from a slow disk.
+    let slow = "strace -f -qq -o /dev/null -e trace=read,pread64 -e inject=read,pread64:delay_enter=40000";
+    let state = bed.path("other");
+    let image = bed.state();
+    let cutaway = format!("LC_ALL=C.UTF-8 {slow} {} --state {}", bed.program().display(), state.display());
+    for (words, message) in [
+        (format!("layers oci:{}:demo --tree", image.display()), "reading the layers"),
+        (
+            format!("layers oci:{}:demo --unpack {}", image.display(), bed.path("unpacked").display()),
+            "unpack",
+        ),
+        (format!("image load oci:{}:demo --name copy", image.display()), "load image"),
+    ] {
+        window.types(&format!("clear; {cutaway} {words} >/dev/null; echo co''de $?"));
+        window.shows_when("a bar", |_| {
+            let visible = window.visible();
+            visible.lines().any(|line| line.contains(message) && line.contains("━") && line.ends_with("left"))
+        });
+        window.shows_when("the end", |_| window.visible().contains("code 0"));
+        assert!(!window.visible().contains(" left"), "{}", window.visible());
+    }
+    window.types(&format!(
+        "clear; {cutaway} -q layers oci:{}:demo --tree >/dev/null; echo en''d $?",
+        image.display()
+    ));
+    window.shows_when("the end", |screen| {
+        assert!(!screen.contains("━"), "{screen}");
+        screen.contains("end 0")
+    });
+    let done = bed.cutaway(["layers", "demo", "--tree"]).done().exits(0);
+    assert_eq!(done.stderr, "");
 }

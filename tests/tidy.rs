@@ -307,15 +307,13 @@ fn every_anchor_is_one_pair_and_every_listing_has_one() {
 }
 
 /// Commands without a chapter that names them in its third line, each with its reason.
-const WITHOUT_CHAPTER: [(&str, &str); 8] = [
+const WITHOUT_CHAPTER: [(&str, &str); 6] = [
     ("overlay", "chapter 8 is being written"),
     ("diff", "chapter 8 is being written"),
     ("book", "it shows the chapters"),
     ("lab", "every chapter has one"),
     ("layers", "chapter 7 is being written"),
     ("image", "chapter 7 is being written"),
-    ("run", "chapter 31 is being written"),
-    ("cleanup", "chapter 34 is being written"),
 ];
 
 #[test]
@@ -339,7 +337,7 @@ fn every_concept_has_its_chapter() {
 }
 
 /// Chapters whose lab is not there yet. The list ends empty.
-const WITHOUT_LAB: &[u8] = &[];
+const WITHOUT_LAB: &[u8] = &[31];
 
 #[test]
 fn every_chapter_has_its_lab() {

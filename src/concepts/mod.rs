@@ -25,6 +25,7 @@ use clap::ArgMatches;
 use crate::error::Result;
 use crate::plan::Plan;
 use crate::probe::Host;
+use crate::report::screen::Show;
 use crate::report::style::Style;
 
 /// A command.
@@ -50,6 +51,8 @@ pub enum Stage {
     Report(String),
     /// The same, written piece by piece: for what may be long, is no text, or ends in an error of its own.
     Stream(Writer),
+    /// Something to look through on the whole screen; nothing is changed.
+    Screen(Box<dyn Show>),
     /// Nothing has to be done.
     Nothing,
 }
@@ -74,6 +77,8 @@ pub struct Context {
     pub style: Style,
     /// Whether to tell more.
     pub verbose: bool,
+    /// Whether reading that takes long has a bar on stderr.
+    pub bars: bool,
     kept: RefCell<Vec<Box<dyn Any>>>,
     pins: RefCell<Vec<Box<dyn Any>>>,
     /// What an earlier stage of the command has found out for a later one.
@@ -91,6 +96,7 @@ impl Context {
             json,
             style: Style::plain(),
             verbose: false,
+            bars: false,
             kept: RefCell::default(),
             pins: RefCell::default(),
             found: RefCell::default(),

@@ -14,11 +14,12 @@ use crate::image::find::find;
 use crate::image::reference::{Name, Reference};
 use crate::image::source::Image;
 use crate::image::stack::{self, Placed};
-use crate::image::store::{LayerReport, Progress, Store, unpack_as_user, unpack_within};
+use crate::image::store::{self, LayerReport, Progress, Store, unpack_as_user, unpack_within};
 use crate::image::unpack::Limits;
 use crate::image::{demo, listing, source, unpack};
 use crate::plan::Bulk;
 use crate::report::event::Event;
+use crate::report::gauge::Gauge;
 use crate::state;
 use crate::sys::process::Processes;
 use crate::sys::tree::{self, Tally};
@@ -58,7 +59,8 @@ impl<K: Processes + 'static> Engine<K> {
         let begun = Instant::now();
         // Undoing is not interrupted.
         let signals = if undo { None } else { self.signals.as_ref().map(wait::Signals::raw) };
-        let summaries = perform(work, signals)?;
+        let gauge = self.observers.iter().find_map(|observer| observer.gauge(what(work)));
+        let summaries = perform(work, &Watch { signals, gauge })?;
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         for summary in summaries {
             self.emit(|engine| Event::Bulk {
@@ -97,14 +99,13 @@ fn what(work: &Bulk) -> &'static str {
 }
 
 /// Does the work. Its summary is one, except where layers are told one by one.
-fn perform(work: &Bulk, signals: Option<RawFd>) -> Result<Vec<Summary>> {
-    let watch = Watch(signals);
+fn perform(work: &Bulk, watch: &Watch) -> Result<Vec<Summary>> {
     if let Bulk::UnpackLayers { source, platform, into, limits, state } = work {
         let image = find(source, state, platform.as_deref())?;
-        let placed = stack::unpack_all(&image, into, limits, &watch)?;
+        let placed = stack::unpack_all(&image, into, limits, watch)?;
         return Ok(placed.iter().map(of_placed).collect());
     }
-    perform_one(work, &watch).map(|summary| vec![summary])
+    perform_one(work, watch).map(|summary| vec![summary])
 }
 
 fn perform_one(work: &Bulk, watch: &Watch) -> Result<Summary> {
@@ -124,9 +125,9 @@ fn perform_one(work: &Bulk, watch: &Watch) -> Result<Summary> {
         Bulk::UnpackImage { name, state } => unpack_image(name, state, watch),
         Bulk::RemoveImage { name, state } => remove_image(name, state),
         Bulk::SweepStore { state } => sweep_store(state),
-        Bulk::ExtractFile { source, platform, layer, offset, to, state } => {
+        Bulk::ExtractFile { source, platform, layer, offset, ratio, to, state } => {
             let image = find(source, state, platform.as_deref())?;
-            extract_file(&image, *layer, *offset, to)
+            extract_file(&image, *layer, (*offset, *ratio), to)
         }
         // Told layer by layer.
         Bulk::UnpackLayers { .. } => Ok(Summary::default()),
@@ -137,12 +138,25 @@ fn perform_one(work: &Bulk, watch: &Watch) -> Result<Summary> {
     }
 }
 
-/// Stops long work when a signal is waiting to be read.
-struct Watch(Option<RawFd>);
+/// Stops long work when a signal is waiting to be read, and shows how far it is.
+struct Watch {
+    signals: Option<RawFd>,
+    gauge: Option<Gauge>,
+}
 
 impl Progress for Watch {
+    fn event(&self, event: &store::Event<'_>) {
+        let Some(gauge) = &self.gauge else { return };
+        match event {
+            store::Event::Waiting => gauge.wait_for("waiting for another cutaway, which writes to the store"),
+            store::Event::Planned { bytes } => gauge.expect(*bytes),
+            store::Event::Read { bytes, .. } => gauge.add(*bytes),
+            store::Event::Started { .. } | store::Event::Finished(_) => {}
+        }
+    }
+
     fn cancelled(&self) -> bool {
-        self.0.is_some_and(wait::is_readable)
+        self.signals.is_some_and(wait::is_readable)
     }
 }
 
@@ -234,7 +248,7 @@ fn load(typed: &OsStr, name: Option<&str>, limits: &Limits, state: &Path, watch:
     };
     let image = source::open(&path, &source::Options::default())?;
     let unpack = |reader: &mut dyn Read, into: &Path, lowest| unpack_within(limits, reader, into, lowest);
-    let report = Store::open(state).load(&image, name, &unpack, watch)?;
+    let report = Store::open(state).within(limits).load(&image, name, &unpack, watch)?;
     let mut summary = of_layers(&report.layers);
     summary.subject = report.name.unwrap_or_else(|| report.digest.to_string());
     Ok(summary)
@@ -264,7 +278,7 @@ fn unpack_image(name: &str, state: &Path, watch: &Watch) -> Result<Summary> {
 }
 
 /// Copies one file to a new file, which is removed again if that fails.
-fn extract_file(image: &Image, layer: usize, offset: u64, to: &Path) -> Result<Summary> {
+fn extract_file(image: &Image, layer: usize, (offset, ratio): (u64, u64), to: &Path) -> Result<Summary> {
     let mut tally = Tally::default();
     let cannot = format!("cannot make {}", to.display());
     let name = to.file_name().ok_or_else(|| Error::new(cannot.clone()).rule("it is no name of a file"))?;
@@ -281,7 +295,7 @@ fn extract_file(image: &Image, layer: usize, offset: u64, to: &Path) -> Result<S
             }
         })?;
     let mut copy = Counted { file: made, tally, bytes: 0 };
-    if let Err(error) = listing::extract(image, layer.saturating_sub(1), offset, &mut copy) {
+    if let Err(error) = listing::extract(image, layer.saturating_sub(1), offset, ratio, &mut copy) {
         // The first failure is the cause.
         let _ = std::fs::remove_file(to);
         return Err(error);

@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use super::listing::{in_parallel, with_layer};
 use super::source::Image;
-use super::store::{Progress, write_failed};
+use super::store::{Event, Progress, write_failed};
 use super::unpack::{Limits, Options, Unpacked, adopt, unpack};
 use crate::error::{Error, Result};
 use crate::sys::tree::{Tally, remove_tree};
@@ -63,6 +63,7 @@ fn prepare(into: &Path) -> Result<bool> {
 
 fn place(image: &Image, into: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Vec<Placed>> {
     let privileged = crate::probe::Host::read().is_privileged();
+    progress.event(&Event::Planned { bytes: image.layer_bytes() });
     let mut all = in_parallel(image.layers.len(), &|at, stop| {
         let begun = Instant::now();
         let dir = partial(into, at + 1);
@@ -72,7 +73,11 @@ fn place(image: &Image, into: &Path, limits: &Limits, progress: &dyn Progress) -
         // Asked by what is read, and by what it becomes: a few stored bytes may be many files.
         let unpacking = |_| if goes_on() { Ok(()) } else { Err(Error::new("stopped before the end")) };
         let options = Options { lowest: at == 0, limits: limits.clone(), progress: Some(&unpacking), ..own };
-        let unpacked = with_layer(image, at, &|_| goes_on(), |reader| unpack(reader, &dir, &options))?;
+        let watch = |bytes| {
+            progress.event(&Event::Read { number: at + 1, bytes });
+            goes_on()
+        };
+        let unpacked = with_layer(image, at, limits.ratio, &watch, |reader| unpack(reader, &dir, &options))?;
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let bytes = image.layers[at].descriptor.size;
         Ok(Placed { number: at + 1, dir: into.join((at + 1).to_string()), unpacked, bytes, us })

@@ -15,6 +15,7 @@ use super::compression::{Compression, Decoder};
 use super::digest::{Digest, Hasher};
 use super::files::Blob;
 use super::source::Layer;
+use super::unpack::{Limits, RATIO_FROM};
 use crate::error::{Error, Result};
 
 /// The size of both buffers: large enough that the calls cost nothing, small enough for the cache.
@@ -43,6 +44,8 @@ struct Tap<'a> {
     hasher: Hasher,
     copy: Option<Copy>,
     watch: &'a (dyn Fn(u64) -> bool + Sync),
+    /// Stored bytes that were read.
+    taken: u64,
     failure: Option<Error>,
 }
 
@@ -57,6 +60,7 @@ impl Tap<'_> {
             }
         };
         (self.start, self.end) = (0, len);
+        self.taken += len as u64;
         self.hasher.update(&self.buffer[..len]);
         if let Some(Copy { file, path }) = &mut self.copy
             && let Err(cause) = file.write_all(&self.buffer[..len])
@@ -97,6 +101,30 @@ impl BufRead for Tap<'_> {
 struct Plain<'a> {
     decoder: Decoder<Tap<'a>>,
     hasher: Option<Hasher>,
+    /// Plain bytes that were given.
+    given: u64,
+    /// How many times as many as stored ones they may be.
+    ratio: u64,
+}
+
+impl Plain<'_> {
+    /// A few stored bytes that become very many are a bomb, or a mistake.
+    fn check_ratio(&mut self) -> io::Result<()> {
+        let (given, ratio) = (self.given, self.ratio);
+        let tap = self.decoder.inner();
+        if given <= RATIO_FROM || given / tap.taken.max(1) <= ratio {
+            return Ok(());
+        }
+        tap.failure = Some(
+            Error::new(format!("becomes more than {ratio} times as large as it is stored"))
+                .rule(format!(
+                    "{} bytes of it are {given} bytes unpacked so far (--max-ratio {ratio})",
+                    tap.taken
+                ))
+                .remedy("raise the limit with --max-ratio if you trust the image"),
+        );
+        Err(io::Error::other("larger than its limit"))
+    }
 }
 
 impl Read for Plain<'_> {
@@ -105,6 +133,8 @@ impl Read for Plain<'_> {
         if let Some(hasher) = &mut self.hasher {
             hasher.update(&into[..len]);
         }
+        self.given += len as u64;
+        self.check_ratio()?;
         Ok(len)
     }
 }
@@ -126,8 +156,17 @@ impl<'a> LayerReader<'a> {
         watch: &'a (dyn Fn(u64) -> bool + Sync),
     ) -> Result<Self> {
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        let mut tap =
-            Tap { blob, buffer, start: 0, end: 0, hasher: Hasher::default(), copy, watch, failure: None };
+        let mut tap = Tap {
+            blob,
+            buffer,
+            start: 0,
+            end: 0,
+            hasher: Hasher::default(),
+            copy,
+            watch,
+            taken: 0,
+            failure: None,
+        };
         if let Err(cause) = tap.fill_buf() {
             let error = tap.failure.take().unwrap_or_else(|| Error::io("cannot be read", &cause));
             return Err(prefixed(&what, error));
@@ -135,8 +174,18 @@ impl<'a> LayerReader<'a> {
         let decoder =
             Decoder::sniffing(tap).map_err(|cause| Error::io(format!("{what}: cannot be read"), &cause))?;
         let one_hash = decoder.compression() == Compression::None && layer.descriptor.digest == layer.diff_id;
-        let plain = Plain { decoder, hasher: (!one_hash).then(Hasher::default) };
+        let plain = Plain {
+            decoder,
+            hasher: (!one_hash).then(Hasher::default),
+            given: 0,
+            ratio: Limits::default().ratio,
+        };
         Ok(Self { plain: BufReader::with_capacity(BUFFER, plain), layer, what })
+    }
+
+    /// Sets how many times larger than it is stored the layer may become.
+    pub fn bound(&mut self, ratio: u64) {
+        self.plain.get_mut().ratio = ratio;
     }
 
     /// Reads what the unpacker left, then compares the length, the digest and the diff ID. Gives the copy back.

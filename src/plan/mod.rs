@@ -234,6 +234,8 @@ pub enum Bulk {
         layer: usize,
         /// The place of the file's header in the plain archive.
         offset: u64,
+        /// How many times larger than it is stored the layer may become.
+        ratio: u64,
         /// The file to make.
         #[serde(with = "crate::sys::value::path")]
         to: PathBuf,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Bulk;
 use crate::sys::Syscall;
 
+// ANCHOR: undo
 /// One deed of undoing. What it removes may already be gone: that is no failure.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Undo {
@@ -17,6 +18,7 @@ pub enum Undo {
     /// Bulk work.
     Bulk(Bulk),
 }
+// ANCHOR_END: undo
 
 impl From<Syscall> for Undo {
     fn from(call: Syscall) -> Self {

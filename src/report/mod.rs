@@ -5,10 +5,12 @@
 pub mod event;
 pub mod explain;
 pub mod failure;
+pub mod gauge;
 mod lanes;
 pub mod narrator;
 pub mod recorder;
 mod run;
+pub mod screen;
 mod state;
 pub mod step;
 pub mod style;
@@ -21,6 +23,12 @@ use event::Event;
 pub trait Observer {
     /// One event.
     fn observe(&mut self, event: &Event);
+
+    /// A bar for work that takes long, if this observer shows such.
+    fn gauge(&self, what: &str) -> Option<gauge::Gauge> {
+        let _ = what;
+        None
+    }
 
     /// Called before the process duplicates itself or stops for input: write out what is buffered.
     fn flush(&mut self) {}

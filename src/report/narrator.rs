@@ -10,6 +10,7 @@ use std::io::Write;
 use serde_json::Value as Json;
 
 use super::event::{Event, When};
+use super::gauge::Gauge;
 use super::lanes::{INDENT, Lanes, indented, shown, signed};
 use super::run::{Ended, Run, Told};
 use super::style::{Glyph, Paint, Style, bytes, count, thousands};
@@ -28,6 +29,8 @@ pub struct Narrator {
     out: Box<dyn Write>,
     style: Style,
     verbose: bool,
+    /// Whether work that takes long has a bar on the terminal.
+    bars: bool,
     pointers: Vec<Pointer>,
     lanes: Lanes,
     /// The sentences of the steps so far, to repeat them when a step is taken up again.
@@ -61,6 +64,10 @@ impl Observer for Narrator {
         self.write(&text);
     }
 
+    fn gauge(&self, what: &str) -> Option<Gauge> {
+        self.bars.then(|| Gauge::of_bytes(what, self.style))
+    }
+
     fn flush(&mut self) {
         self.end_run();
         let _ = self.out.flush();
@@ -75,6 +82,7 @@ impl Narrator {
             out,
             style,
             verbose,
+            bars: false,
             pointers: Vec::new(),
             lanes: Lanes::default(),
             sentences: HashMap::new(),
@@ -86,6 +94,12 @@ impl Narrator {
             undoing: false,
             seen: Seen::default(),
         }
+    }
+
+    /// The same, with a bar for work that takes long.
+    #[must_use]
+    pub fn bars(self, bars: bool) -> Self {
+        Self { bars, ..self }
     }
 
     /// Adds what the last lines point to.

@@ -23,6 +23,8 @@ pub struct Stage {
     /// One for each user who may play, with the binary that this user can reach.
     root: Option<Bed>,
     user: Option<Bed>,
+    /// The last pid before the chapter.
+    since: u32,
     _alone: Option<nix::fcntl::Flock<fs::File>>,
 }
 
@@ -42,7 +44,7 @@ impl Stage {
         assert_eq!(dir.as_os_str().len(), HOME.len(), "the stage's path is as long as a reader's");
         use std::os::unix::fs::PermissionsExt;
         fs::set_permissions(&dir, fs::Permissions::from_mode(0o755)).unwrap();
-        Self { dir, root: None, user: None, _alone: alone }
+        Self { dir, root: None, user: None, since: last_pid(), _alone: alone }
     }
 
     /// Whether a block can be performed here. If not, that is said, and where everything must run it is a failure;
@@ -112,12 +114,12 @@ impl Stage {
         let mut bytes = Vec::new();
         reader.read_to_end(&mut bytes).unwrap();
         let status = child.wait().unwrap();
-        let run = self.run(bed, (before, last_pid()));
+        let run = self.run(bed, (self.since, before, last_pid()));
         let printed = seen.replace(&String::from_utf8_lossy(&bytes), &run);
         Played { printed, exit: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) }
     }
 
-    fn run(&self, bed: &Bed, pids: (u32, u32)) -> Run {
+    fn run(&self, bed: &Bed, pids: (u32, u32, u32)) -> Run {
         let dir = self.dir.display().to_string();
         let literal = vec![(format!("{dir}/st"), STATE.to_owned()), (dir, HOME.to_owned())];
         let about = nix::sys::utsname::uname().unwrap();

@@ -31,8 +31,8 @@ pub struct Run {
     pub literal: Vec<(String, String)>,
     /// The same where they stand alone.
     pub words: Vec<(String, String)>,
-    /// The last pid before and after it.
-    pub pids: (u32, u32),
+    /// The last pid before the chapter, before the command, and after it.
+    pub pids: (u32, u32, u32),
     /// The digests in the stores.
     pub digests: Vec<String>,
 }
@@ -194,12 +194,14 @@ fn replaced_alone(text: &str, from: &str, to: &str) -> String {
 
 fn is_pid(word: &str, before: &str, after: &str, run: &Run) -> bool {
     let Ok(number) = word.parse::<u32>() else { return false };
-    let (from, to) = run.pids;
-    let born = if from <= to { from < number && number <= to } else { number > from || number <= to };
+    let (chapter, command, now) = run.pids;
+    let since =
+        |from: u32| if from <= now { from < number && number <= now } else { number > from || number <= now };
     let named = BEFORE_PID.iter().any(|name| before.trim_end().ends_with(name));
     let alone =
         !before.ends_with(['.', ':', '[']) && !after.starts_with(['.', ':']) || before.ends_with("/proc/");
-    born && (named || alone && word.len() >= 5)
+    // A number that stands anywhere is believed to be a pid only if it is one of this command.
+    named && since(chapter) || alone && word.len() >= 5 && since(command)
 }
 
 /// The text as it is compared: what is ignored left out.

@@ -8,6 +8,7 @@
 
 pub mod listing;
 pub mod trace;
+pub mod window;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File};

@@ -32,6 +32,7 @@ pub fn proc_of(child: &Slot, name: &str) -> Text {
     Text::from("/proc/").then_later(child.clone()).then(format!("/{name}"))
 }
 
+// ANCHOR: map_ids
 /// The parent names the child's ids: user 0 in there is the caller out here.
 pub fn map_ids(child: &Slot, user: u32, group: u32) -> Vec<Step> {
     let line = |own: u32| format!("0 {own} 1\n");
@@ -54,3 +55,4 @@ pub fn map_ids(child: &Slot, user: u32, group: u32) -> Vec<Step> {
             .gate(Gate::Open("mapped")),
     ]
 }
+// ANCHOR_END: map_ids

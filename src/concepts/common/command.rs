@@ -38,6 +38,7 @@ impl Command {
         Ok(Some(Self { program: program.into(), argv, envp }))
     }
 
+    // ANCHOR: exec
     /// The step in which a process becomes the command.
     #[must_use]
     pub fn exec(&self) -> Step {
@@ -49,6 +50,7 @@ impl Command {
             )
             .exec(vec![Syscall::Execve { path, argv, envp }])
     }
+    // ANCHOR_END: exec
 }
 
 fn find(name: &OsStr, search: &OsStr) -> Result<PathBuf> {

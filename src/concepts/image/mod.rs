@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use clap::{ArgMatches, Args, FromArgMatches, Subcommand};
 
-use super::limits::LimitArgs;
+use super::limits::{LimitArgs, told};
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::image::reference::{Name, Reference};
@@ -72,7 +72,10 @@ fn load(typed: OsString, name: Option<String>, limits: Limits, context: &Context
     let image = source::open(path, &source::Options::default())?;
     let name = name.or_else(|| Some(path.store_name(image.name.as_deref())));
     let mut plan = Plan::new(format!("image load {}", typed.display()));
-    plan.notes = vec![format!("{} layers, {}", image.layers.len(), style::bytes(image.layer_bytes()))];
+    plan.notes = vec![
+        format!("{}, {}", style::count(image.layers.len(), "layer"), style::bytes(image.layer_bytes())),
+        told(&limits),
+    ];
     plan.steps.push(
         Step::say("Load the image into the store")
             .why(

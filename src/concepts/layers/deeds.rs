@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::ArgMatches;
 
 use super::{Subject, clean_path, layer_of, parse, words};
+use crate::concepts::limits::told;
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result};
 use crate::image::listing::{extract as copy, read_one};
@@ -23,7 +24,10 @@ pub fn unpack(subject: &Subject) -> Result<Stage> {
         .map_err(|cause| Error::io(format!("cannot use {}", into.display()), &cause))?;
     let image = &subject.image;
     let mut plan = Plan::new(format!("layers {} --unpack {}", subject.typed.display(), into.display()));
-    plan.notes = vec![format!("{} layers, {}", image.layers.len(), style::bytes(image.layer_bytes()))];
+    plan.notes = vec![
+        format!("{}, {}", style::count(image.layers.len(), "layer"), style::bytes(image.layer_bytes())),
+        told(&args.limits.limits()),
+    ];
     plan.steps.push(
         Step::say("Unpack each layer to a directory of its own")
             .why(
@@ -78,8 +82,9 @@ pub fn extract(subject: Subject) -> Result<Stage> {
     let at = layer_of(&subject.image, &layer)?;
     let offset = locate(&subject, at, &path)?;
     let to = subject.args.output.clone().filter(|to| to.as_os_str() != "-");
+    let ratio = subject.args.limits.limits().ratio;
     let Some(to) = to else {
-        return Ok(Stage::Stream(Box::new(move |out| copy(&subject.image, at, offset, out))));
+        return Ok(Stage::Stream(Box::new(move |out| copy(&subject.image, at, offset, ratio, out))));
     };
     let to = std::path::absolute(&to)
         .map_err(|cause| Error::io(format!("cannot use {}", to.display()), &cause))?;
@@ -93,6 +98,7 @@ pub fn extract(subject: Subject) -> Result<Stage> {
                 platform: subject.args.platform.clone(),
                 layer: at + 1,
                 offset,
+                ratio,
                 to,
                 state: subject.state.clone(),
             }),

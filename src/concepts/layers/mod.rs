@@ -2,12 +2,13 @@
 //!
 //! Reports, each in its file: the documents and layers in the order in which they lead to each other ([`anatomy`]),
 //! the history ([`history`]), the tree of a layer or of all ([`tree`]), the life of one file ([`file`]), bytes that
-//! nobody sees ([`wasted`]), and two images compared ([`diff`]). [`record`] has the same as JSON. Only `--unpack`
-//! and `--extract -o FILE` change anything: they are plans ([`deeds`]).
+//! nobody sees ([`wasted`]), and two images compared ([`diff`]). [`record`] has the same as JSON, [`explorer`] shows it
+//! on the whole screen. Only `--unpack` and `--extract -o FILE` change anything: they are plans ([`deeds`]).
 
 mod anatomy;
 mod deeds;
 mod diff;
+mod explorer;
 mod file;
 mod history;
 pub(super) mod page;
@@ -28,8 +29,10 @@ use crate::error::{Error, Result, exit};
 use crate::image::find::find;
 use crate::image::listing::{self, Merged};
 use crate::image::source::Image;
+use crate::image::store::{self, Progress};
 use crate::image::unpack::ListOptions;
 use crate::image::unpack::list::Tree;
+use crate::report::gauge::Gauge;
 use crate::report::style::Style;
 use page::Page;
 
@@ -77,6 +80,9 @@ struct LayersArgs {
     /// Unpack each layer to a directory below DIR that overlayfs can stack
     #[arg(long, value_name = "DIR", group = "view")]
     unpack: Option<PathBuf>,
+    /// Look through the image on the whole screen: layers, trees, reports
+    #[arg(long, group = "view")]
+    tui: bool,
     /// The image for this platform, where there are several
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     platform: Option<String>,
@@ -121,7 +127,22 @@ struct Subject {
     style: Style,
     json: bool,
     verbose: bool,
+    /// Whether reading that takes long has a bar.
+    bars: bool,
     state: PathBuf,
+}
+
+/// Shows how far the reading is.
+struct Watch(Option<Gauge>);
+
+impl Progress for Watch {
+    fn event(&self, event: &store::Event<'_>) {
+        match (&self.0, event) {
+            (Some(gauge), store::Event::Planned { bytes }) => gauge.expect(*bytes),
+            (Some(gauge), store::Event::Read { bytes, .. }) => gauge.add(*bytes),
+            _ => {}
+        }
+    }
 }
 
 /// An image with its layers listed and merged.
@@ -144,6 +165,7 @@ fn layers(matches: &ArgMatches, context: &Context) -> Result<Stage> {
         style: context.style,
         json: context.json,
         verbose: context.verbose,
+        bars: context.bars,
         state: context.state.clone(),
     };
     if subject.args.unpack.is_some() {
@@ -154,6 +176,9 @@ fn layers(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     }
     if subject.args.diff.is_some() {
         return diff::stage(subject);
+    }
+    if subject.args.tui {
+        return explorer::stage(subject, context.explain);
     }
     Ok(Stage::Stream(Box::new(move |out| report(&subject, out))))
 }
@@ -196,7 +221,8 @@ impl Subject {
     /// Reads all layers of an image.
     fn list(&self, image: &Image, contents: bool) -> Result<Listed> {
         let options = ListOptions { limits: self.args.limits.limits(), contents };
-        let layers = listing::read(image, &options)?;
+        let watch = Watch(self.bars.then(|| Gauge::of_bytes("reading the layers", self.style)));
+        let layers = listing::read(image, &options, &watch)?;
         let merged = Merged::of(&layers);
         Ok(Listed { layers, merged })
     }

@@ -93,7 +93,7 @@ fn cells(sign: char, inode: &Inode, layer: Option<u32>, depth: usize) -> String 
 }
 
 /// What a name hides, behind it.
-fn hides(change: Option<&Change>, inode: &Inode) -> String {
+pub fn hides(change: Option<&Change>, inode: &Inode) -> String {
     match change {
         Some(change) if change.mark == Mark::Moot => "  (hides nothing)".to_owned(),
         Some(change) if change.hidden > 0 && (inode.opaque || change.mark != Mark::Changed) => {
@@ -105,7 +105,8 @@ fn hides(change: Option<&Change>, inode: &Inode) -> String {
     }
 }
 
-fn paint(sign: char) -> Paint {
+/// The look of a letter.
+pub fn paint(sign: char) -> Paint {
     match sign {
         'A' => Paint::Good,
         'D' | 'O' => Paint::Bad,

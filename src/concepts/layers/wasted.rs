@@ -43,11 +43,16 @@ pub fn report(subject: &Subject, listed: &Listed, out: &mut dyn Write) -> Result
     if subject.json {
         record::wasted(listed, &paths, out)?;
     } else {
-        let mut page = Page::new(out, subject.style);
-        write(subject, listed, &paths, &mut page);
-        page.finish()?;
+        let mut sheet = Page::new(out, subject.style);
+        write(subject, listed, &paths, &mut sheet);
+        sheet.finish()?;
     }
     judge(subject, listed)
+}
+
+/// The report alone.
+pub fn page(subject: &Subject, listed: &Listed, page: &mut Page<'_>) {
+    write(subject, listed, &paths(listed), page);
 }
 
 fn write(subject: &Subject, listed: &Listed, paths: &[Lost], page: &mut Page<'_>) {

@@ -98,6 +98,7 @@ fn plan(run: &Settled, context: &Context) -> Plan {
     plan
 }
 
+// ANCHOR: child
 /// What the child does before it becomes the workload.
 fn in_child(run: &Settled, groups: &limits::Groups, host: &Host) -> Vec<Step> {
     let mut steps = birth::die_with_parent(run);
@@ -122,6 +123,7 @@ fn in_child(run: &Settled, groups: &limits::Groups, host: &Host) -> Vec<Step> {
     }
     steps
 }
+// ANCHOR_END: child
 
 /// The last steps: give up what the workload must not have, and become it.
 ///

@@ -14,7 +14,7 @@
 //! makes again is there, and one that a layer both hides and brings is there too. Bytes are counted with the file
 //! and not with its names: they are wasted when the last name is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use crate::image::unpack::list::{Inode, Tree, What};
@@ -177,6 +177,29 @@ impl Merged {
             each(&path, &self.spots[spot as usize]);
             pending.extend(children(spot, path.len()));
         }
+    }
+
+    /// For each directory, by its place in `spots`, the bytes of all files that a container sees in and below it. A
+    /// file with several names counts where its first name is.
+    #[must_use]
+    pub fn sums(&self, layers: &[Tree]) -> Vec<u64> {
+        let mut sums = vec![0; self.spots.len()];
+        let mut counted = HashSet::new();
+        let (mut all, mut pending) = (Vec::new(), vec![(0_u32, 0_u32)]);
+        while let Some((spot, parent)) = pending.pop() {
+            let At { layer, node } = self.spots[spot as usize].at;
+            let file = layers[layer as usize].nodes[node as usize].inode;
+            if counted.insert((layer, file)) {
+                sums[spot as usize] = layers[layer as usize].inodes[file as usize].stored;
+            }
+            all.push((spot, parent));
+            pending.extend(self.spots[spot as usize].children.values().rev().map(|&child| (child, spot)));
+        }
+        // Parents come first: from the end, what is below a directory is complete when it is added.
+        for &(spot, parent) in all.iter().skip(1).rev() {
+            sums[parent as usize] += sums[spot as usize];
+        }
+        sums
     }
 
     /// Lays one layer on those below it.

@@ -15,6 +15,7 @@ use std::thread;
 pub use merge::{Change, Mark, Merged, Waste};
 
 use super::source::Image;
+use super::store::{Event, Progress};
 use super::stream::{LayerReader, layer_name};
 use super::unpack::list::{ListOptions, Tree};
 use super::unpack::{fetch, list};
@@ -22,34 +23,39 @@ use crate::error::{Error, Result};
 
 /// Lists every layer of an image, the lowest first. All digests, diff IDs and lengths have been compared when this
 /// returns.
-pub fn read(image: &Image, options: &ListOptions) -> Result<Vec<Tree>> {
-    in_parallel(image.layers.len(), &|at, stop| read_layer(image, at, options, stop))
+pub fn read(image: &Image, options: &ListOptions, progress: &dyn Progress) -> Result<Vec<Tree>> {
+    progress.event(&Event::Planned { bytes: image.layer_bytes() });
+    in_parallel(image.layers.len(), &|at, stop| {
+        let watch = |bytes| {
+            progress.event(&Event::Read { number: at + 1, bytes });
+            !stop.load(Ordering::Relaxed) && !progress.cancelled()
+        };
+        with_layer(image, at, options.limits.ratio, &watch, |reader| list(reader, options))
+    })
 }
 
 /// Lists one layer.
 pub fn read_one(image: &Image, at: usize, options: &ListOptions) -> Result<Tree> {
-    read_layer(image, at, options, &AtomicBool::new(false))
+    with_layer(image, at, options.limits.ratio, &|_| true, |reader| list(reader, options))
 }
 
 /// Writes the content of the file whose header is at `offset` of a layer's plain archive.
-pub fn extract(image: &Image, at: usize, offset: u64, out: &mut dyn Write) -> Result<()> {
-    with_layer(image, at, &|_| true, |reader| fetch(reader, offset, out))
-}
-
-fn read_layer(image: &Image, at: usize, options: &ListOptions, stop: &AtomicBool) -> Result<Tree> {
-    with_layer(image, at, &|_| !stop.load(Ordering::Relaxed), |reader| list(reader, options))
+pub fn extract(image: &Image, at: usize, offset: u64, ratio: u64, out: &mut dyn Write) -> Result<()> {
+    with_layer(image, at, ratio, &|_| true, |reader| fetch(reader, offset, out))
 }
 
 /// Reads one layer through its digests; an error names it, and is the true cause.
 pub fn with_layer<T>(
     image: &Image,
     at: usize,
+    ratio: u64,
     watch: &(dyn Fn(u64) -> bool + Sync),
     work: impl FnOnce(&mut LayerReader<'_>) -> Result<T>,
 ) -> Result<T> {
     let layer = &image.layers[at];
     let what = layer_name(at + 1, image.layers.len(), &layer.descriptor.digest);
     let mut reader = LayerReader::new(what, layer, image.open_layer(layer)?, None, watch)?;
+    reader.bound(ratio);
     match work(&mut reader) {
         Ok(done) => reader.finish().map(|_| done),
         Err(error) => Err(reader.why(error)),

@@ -232,6 +232,7 @@ impl Store {
         let jobs = self.plan(image);
         let mut order: Vec<&Job<'_>> = jobs.iter().filter(|job| job.is_needed()).collect();
         order.sort_by_key(|job| std::cmp::Reverse(job.layer.descriptor.size));
+        progress.event(&Event::Planned { bytes: order.iter().map(|job| job.layer.descriptor.size).sum() });
         let work = Work { store: self, image, unpack, progress, made, stop: AtomicBool::new(false) };
         let mut done = work.run(&order)?;
         done.sort_by_key(|done| done.report.number);
@@ -483,6 +484,7 @@ impl Work<'_> {
             durable::create(&path).map(|file| Copy { file, path })
         });
         let mut reader = LayerReader::new(what.to_owned(), job.layer, blob, copy.transpose()?, &watch)?;
+        reader.bound(self.store.ratio);
         let mut tree = None;
         if job.unpack {
             let partial = Partial::new(root, "tree");

@@ -43,6 +43,7 @@ use super::manifest::{Descriptor, Index, annotation, media_type};
 use super::platform::Platform;
 use super::reference::{Name, familiar};
 use super::source::{Image, Layer};
+use super::unpack::Limits;
 use crate::error::{Error, Result};
 
 /// Told of what goes on while an image is loaded, and asked whether to go on. Called from several threads.
@@ -65,6 +66,11 @@ impl Progress for () {}
 pub enum Event<'a> {
     /// Another process writes to the store; this one waits for it.
     Waiting,
+    /// So many stored bytes are going to be read.
+    Planned {
+        /// How many.
+        bytes: u64,
+    },
     /// A layer is begun.
     Started {
         /// Counted from 1, the lowest layer first.
@@ -89,6 +95,8 @@ pub enum Event<'a> {
 #[derive(Debug, Clone)]
 pub struct Store {
     root: PathBuf,
+    /// How many times larger than it is stored a layer may become.
+    ratio: u64,
 }
 
 /// An image in the store, for listing.
@@ -116,7 +124,13 @@ impl Store {
     /// The store at this directory, which need not exist: reading an absent store finds no images.
     #[must_use]
     pub fn open(root: &Path) -> Self {
-        Self { root: root.to_path_buf() }
+        Self { root: root.to_path_buf(), ratio: Limits::default().ratio }
+    }
+
+    /// The same store, for layers that may become larger than usual, or only less large.
+    #[must_use]
+    pub fn within(self, limits: &Limits) -> Self {
+        Self { ratio: limits.ratio, ..self }
     }
 
     /// The directory.

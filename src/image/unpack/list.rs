@@ -599,6 +599,26 @@ impl Tree {
         all
     }
 
+    /// For each directory, by its place in the table, the bytes of all files in and below it. A file with several names
+    /// counts where its first name is.
+    #[must_use]
+    pub fn sums(&self) -> Vec<u64> {
+        let mut sums = vec![0; self.nodes.len()];
+        let mut counted = vec![false; self.inodes.len()];
+        let all = self.walk();
+        for &node in &all {
+            let inode = self.nodes[node as usize].inode;
+            if !std::mem::replace(&mut counted[inode as usize], true) {
+                sums[node as usize] = self.inodes[inode as usize].stored;
+            }
+        }
+        // Parents come first: from the end, what is below a directory is complete when it is added.
+        for &node in all.iter().rev() {
+            sums[self.nodes[node as usize].parent as usize] += sums[node as usize];
+        }
+        sums
+    }
+
     /// The bytes of all files in the archive.
     #[must_use]
     pub fn file_bytes(&self) -> u64 {

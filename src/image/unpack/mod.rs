@@ -60,6 +60,9 @@ impl OpaqueXattr {
     }
 }
 
+/// Up to this size a plain archive may have any ratio: empty files and a few zeros compress to nearly nothing.
+pub const RATIO_FROM: u64 = 1 << 30;
+
 /// How much one layer may be. Real layers are far below; what is above is a mistake or an attack.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Limits {
@@ -71,12 +74,16 @@ pub struct Limits {
     pub path: usize,
     /// Directories inside one another (`--max-depth`).
     pub depth: usize,
+    /// How many times larger than it is stored a layer may become (`--max-ratio`), once it is so large that this
+    /// matters ([`RATIO_FROM`]).
+    pub ratio: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
+        // Gzip at its best makes 1 of 1032, which only a bomb needs for so much.
         // PATH_MAX for the path: programs in the container could not open longer ones.
-        Self { entries: 5_000_000, bytes: 256 << 30, path: 4096, depth: 256 }
+        Self { entries: 5_000_000, bytes: 256 << 30, path: 4096, depth: 256, ratio: 1000 }
     }
 }
 

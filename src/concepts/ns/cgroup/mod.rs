@@ -143,6 +143,7 @@ fn no_fork(say: &'static str) -> Step {
         .call(Call::from(clone(CloneFlags::empty())).refused(Errno::EAGAIN))
 }
 
+// ANCHOR: hide
 fn hide(group: Option<&Group>) -> Step {
     let step = Step::say("Make a cgroup namespace")
         .why(
@@ -162,6 +163,7 @@ fn hide(group: Option<&Group>) -> Step {
         None => step,
     }
 }
+// ANCHOR_END: hide
 
 fn from_the_host(group: Option<&Group>) -> Step {
     let step = Step::say("Read the child's groups on the host")

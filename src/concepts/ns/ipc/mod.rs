@@ -46,6 +46,7 @@ impl Names {
         Syscall::MqOpen { name: self.queue.as_str().into(), access: Access::O_RDWR, flags, mode: 0o600 }
     }
 
+    // ANCHOR: not_there
     /// The three, looked for where they are not.
     fn not_there(&self) -> [Call; 3] {
         [
@@ -55,6 +56,7 @@ impl Names {
         ]
         .map(|call| Call::from(call).refused(Errno::ENOENT))
     }
+    // ANCHOR_END: not_there
 }
 
 /// The story.

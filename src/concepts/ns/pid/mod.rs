@@ -173,6 +173,7 @@ fn own_proc() -> Vec<Step> {
     ]
 }
 
+// ANCHOR: attack
 /// What process 2 does: signals from inside do not reach PID 1.
 fn attack() -> Vec<Step> {
     let kill = |signal| Syscall::Kill { pid: FIRST, signal };
@@ -198,6 +199,7 @@ fn attack() -> Vec<Step> {
         bereave(),
     ]
 }
+// ANCHOR_END: attack
 
 /// Process 2 starts process 3 and ends before it.
 fn bereave() -> Step {
@@ -342,6 +344,7 @@ fn all_ended() -> Step {
         .expect([Claim::NoMembers(Value::later(NAMESPACE))])
 }
 
+// ANCHOR: dead
 fn dead() -> Step {
     Step::say("Try to start a second process in it")
         .why(
@@ -354,6 +357,7 @@ fn dead() -> Step {
         .call(calls::close(NAMESPACE))
         .expect([Claim::SharedNamespaces(PID)])
 }
+// ANCHOR_END: dead
 
 fn after() -> Step {
     Step::say("Look at the host again")

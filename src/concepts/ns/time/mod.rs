@@ -89,6 +89,7 @@ fn ask() -> Step {
         .expect([Claim::SharedNamespaces(TIME), Claim::OwnForChildren(TIME)])
 }
 
+// ANCHOR: offsets
 fn set() -> Step {
     Step::say("Move two clocks by a day")
         .why(
@@ -101,6 +102,7 @@ fn set() -> Step {
         .look_at([Probe::File(OFFSETS.into()), Probe::Clocks])
         .expect(unchanged())
 }
+// ANCHOR_END: offsets
 
 fn inside() -> Step {
     let ahead = |clock| Claim::ClockAhead { clock, seconds: DAY };
