@@ -53,6 +53,7 @@ pub enum Way {
 }
 
 impl Way {
+    // ANCHOR: choose
     /// Paths, where they fit in a page; one by one, where the kernel can; short names otherwise.
     pub fn choose(stack: &Stack, host: &Host) -> Self {
         let longest = stack.lower.iter().chain([&stack.upper, &stack.work]).map(Text::len).max();
@@ -66,6 +67,7 @@ impl Way {
             Self::OneByOne
         }
     }
+    // ANCHOR_END: choose
 
     /// Which way was taken and why, for the notes of a plan.
     pub fn note(self) -> String {

@@ -75,7 +75,7 @@ pub const ROWS: &[Row] = rules! {
         ESTALE if overlay => "the upper or work directory was used with other lower directories before, \
             or was copied"
             try "remove the upper and work directories and start again" read OVERLAY;
-        ELOOP if overlay => "upper, work or lower directories lie within each other" read OVERLAY;
+        ELOOP if overlay => "upper, work or lower directories lie within each other, or one is named twice" read OVERLAY;
         EPERM if proc => "in a user namespace proc may be mounted only by a process whose pid namespace \
             that user namespace owns, and only where a proc that nothing covers is visible already; in \
             most containers parts of /proc are covered"
@@ -168,7 +168,7 @@ pub const ROWS: &[Row] = rules! {
             same mount and apart from each other, on a file system that can hold whiteouts and extended \
             attributes"
             try "the kernel log (dmesg) names the reason" read OVERLAY;
-        ELOOP if create => "upper, work or lower directories lie within each other" read OVERLAY;
+        ELOOP if create => "upper, work or lower directories lie within each other, or one is named twice" read OVERLAY;
         ESTALE if create => "the upper or work directory was used with other lower directories before, \
             or was copied"
             try "remove the upper and work directories and start again" read OVERLAY;
