@@ -238,3 +238,30 @@ fn work_that_takes_long_has_a_bar_on_a_terminal_and_only_there() {
     let done = bed.cutaway(["layers", "demo", "--tree"]).done().exits(0);
     assert_eq!(done.stderr, "");
 }
+
+/// The shell has the terminal for itself: ^C is its own matter, however often.
+#[test]
+fn a_shell_in_another_root_has_the_terminal() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let Some(window) = Window::open(&bed, 80, 24) else { continue };
+        for (flags, mark) in [("", "entered"), ("--pivot", "swapped"), ("--escape fd", "escaped")] {
+            window.types(&format!("{} -q chroot {flags} --shell; echo co''de $? {mark}", window.cutaway));
+            window.types("PS1='ins''ide> '");
+            window.shows("inside>");
+            for count in 1..=4 {
+                window.key("C-c");
+                let answered = |screen: &str| {
+                    screen.matches("inside> ^C").count() == count && screen.trim_end().ends_with("inside>")
+                };
+                window.shows_when("answer to ^C", answered);
+            }
+            window.types(&format!("test -t 0 && echo a term''inal {mark}"));
+            window.shows(&format!("a terminal {mark}"));
+            window.types("exit 5");
+            window.shows(&format!("code 5 {mark}"));
+            window.tmux(&["clear-history", "-t", "s"]);
+            window.types("clear; tput clear");
+        }
+    }
+}

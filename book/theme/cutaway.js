@@ -12,3 +12,10 @@ for (const code of document.querySelectorAll("code.language-console")) {
         return part;
     }));
 }
+
+// What is wider than the page is scrolled by keyboard, too.
+for (const wide of document.querySelectorAll("pre > code, figure")) {
+    if (wide.scrollWidth > wide.clientWidth) {
+        wide.tabIndex = 0;
+    }
+}

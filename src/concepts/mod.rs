@@ -4,6 +4,8 @@
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
 pub mod book;
+pub mod cgroup;
+pub mod chroot;
 pub mod cleanup;
 mod common;
 pub mod diff;
@@ -14,6 +16,7 @@ pub mod limits;
 pub mod ns;
 pub mod overlay;
 pub mod run;
+pub mod stats;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -132,12 +135,15 @@ impl Context {
 
 /// Every command, in teaching order.
 pub const ALL: &[Concept] = &[
+    chroot::CONCEPT,
     layers::CONCEPT,
     overlay::CONCEPT,
     image::CONCEPT,
     ns::CONCEPT,
+    cgroup::CONCEPT,
     run::CONCEPT,
     diff::CONCEPT,
+    stats::CONCEPT,
     lab::CONCEPT,
     cleanup::CONCEPT,
     book::CONCEPT,

@@ -174,6 +174,7 @@ fn remove_tree(path: &Path) -> Result<Summary> {
 fn empty_group(path: &Path) -> Result<Summary> {
     let begun = Instant::now();
     let mut summary = Summary { subject: path.display().to_string(), ..Summary::default() };
+    thaw(path, &mut summary);
     loop {
         let Ok(text) = std::fs::read_to_string(path.join("cgroup.procs")) else { return Ok(summary) };
         let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
@@ -187,6 +188,18 @@ fn empty_group(path: &Path) -> Result<Summary> {
             kill(pid, &mut summary);
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A process that the freezer of version 1 holds does not die before it is thawed.
+fn thaw(path: &Path, summary: &mut Summary) {
+    let file = path.join("freezer.state");
+    if std::fs::read_to_string(&file).is_ok_and(|state| state.trim() != "THAWED")
+        && let Ok(mut open) = std::fs::OpenOptions::new().write(true).open(&file)
+    {
+        *summary.calls.entry("write".to_owned()).or_default() += 1;
+        // If it is refused, the processes do not die, and that is said.
+        let _ = open.write_all(b"THAWED");
     }
 }
 
@@ -284,7 +297,11 @@ fn extract_file(image: &Image, layer: usize, (offset, ratio): (u64, u64), to: &P
     let name = to.file_name().ok_or_else(|| Error::new(cannot.clone()).rule("it is no name of a file"))?;
     let made = tally
         .open_start(to.parent().unwrap_or(Path::new("/")))
-        .and_then(|dir| tally.create_file(dir.as_fd(), name.as_bytes(), 0o644))
+        .and_then(|dir| {
+            let file = tally.create_file(dir.as_fd(), name.as_bytes(), 0o644);
+            tally.close(dir);
+            file
+        })
         .map_err(|failed| {
             let error = failed.error(cannot, &name.to_string_lossy());
             match failed.errno {
@@ -301,6 +318,7 @@ fn extract_file(image: &Image, layer: usize, (offset, ratio): (u64, u64), to: &P
         return Err(error);
     }
     let counts = [("files".to_owned(), 1), ("bytes".to_owned(), copy.bytes)].into();
+    copy.tally.close(copy.file);
     let calls = calls_of(&copy.tally);
     Ok(Summary { subject: to.display().to_string(), counts, calls, ..Summary::default() })
 }

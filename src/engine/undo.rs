@@ -128,7 +128,7 @@ fn cleanup_command(state: &Path) -> String {
     }
 }
 
-/// What an undo removes may already be gone. A path that is no mount point any more is EINVAL to umount2(2).
+/// What an undo removes may already be gone. To unmount what is not mounted is EINVAL.
 #[must_use]
 pub fn gone_is_fine(syscall: Syscall) -> Call {
     let unmounts = matches!(syscall, Syscall::Umount2 { .. });

@@ -141,7 +141,8 @@ fn split(bytes: &[u8], form: Option<Form>, is_image: &dyn Fn(&Path) -> bool) -> 
 }
 
 /// Whether there is a folder or an archive that looks like an image.
-fn looks_like_image(path: &Path) -> bool {
+#[must_use]
+pub fn looks_like_image(path: &Path) -> bool {
     if path.as_os_str().is_empty() {
         return false;
     }

@@ -4,6 +4,8 @@
 //! directory is its number; it has another name until it is complete.
 
 use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -13,7 +15,7 @@ use super::source::Image;
 use super::store::{Event, Progress, write_failed};
 use super::unpack::{Limits, Options, Unpacked, adopt, unpack};
 use crate::error::{Error, Result};
-use crate::sys::tree::{Tally, remove_tree};
+use crate::sys::tree::{Called, Errno, Failed, Tally, remove_tree};
 
 /// A layer that was unpacked.
 pub struct Placed {
@@ -36,38 +38,78 @@ pub fn unpack_all(
     limits: &Limits,
     progress: &dyn Progress,
 ) -> Result<Vec<Placed>> {
-    let made = prepare(into)?;
-    let done = place(image, into, limits, progress);
-    if done.is_err() {
-        remove(image, into, made);
+    let place = prepare(into)?;
+    match unpack_into(&place, image, limits, progress) {
+        Ok(mut all) => {
+            let Place { dir, mut tally, .. } = place;
+            tally.close(dir);
+            all.iter_mut().take(1).for_each(|lowest| lowest.unpacked.counts.tally.add(&tally));
+            Ok(all)
+        }
+        Err(error) => {
+            remove(image, &place);
+            Err(error)
+        }
     }
-    done
 }
 
-/// Makes the directory; says whether it was missing.
-fn prepare(into: &Path) -> Result<bool> {
-    match fs::create_dir(into) {
-        Ok(()) => return Ok(true),
-        Err(cause) if cause.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(cause) => return Err(Error::io(format!("cannot make {}", into.display()), &cause)),
+/// The directory below which the layers go.
+struct Place {
+    path: PathBuf,
+    dir: OwnedFd,
+    /// Whether it was missing.
+    made: bool,
+    /// The calls that it took.
+    tally: Tally,
+}
+
+/// Opens the directory, and makes it where it is missing.
+fn prepare(into: &Path) -> Result<Place> {
+    let (mut tally, cannot) = (Tally::default(), format!("cannot unpack below {}", into.display()));
+    // The way to it is the user's own, and may lead through links.
+    let path = fs::canonicalize(into).unwrap_or_else(|_| into.to_owned());
+    let mut opened = tally.open_start(&path);
+    let made = opened.as_ref().is_err_and(|failed| failed.errno == Errno::NOENT);
+    if made {
+        opened = make(&path, &mut tally);
     }
-    let mut entries =
-        fs::read_dir(into).map_err(|cause| Error::io(format!("cannot list {}", into.display()), &cause))?;
-    if entries.next().is_none() {
-        return Ok(false);
+    let dir = opened.map_err(|failed| failed.error(cannot.clone(), &path.to_string_lossy()))?;
+    let is_empty =
+        tally.is_empty(dir.as_fd()).map_err(|failed| failed.error(cannot, &path.to_string_lossy()))?;
+    if is_empty {
+        return Ok(Place { path, dir, made, tally });
     }
     Err(Error::new(format!("{} is not empty", into.display()))
         .rule("layers are unpacked to a directory that holds nothing else")
         .remedy("name one that does not exist yet"))
 }
 
-fn place(image: &Image, into: &Path, limits: &Limits, progress: &dyn Progress) -> Result<Vec<Placed>> {
+/// Makes a directory in one that exists.
+fn make(path: &Path, tally: &mut Tally) -> Called<OwnedFd> {
+    let name = path.file_name().unwrap_or_default().as_bytes();
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    let parent = tally.open_start(&fs::canonicalize(parent).unwrap_or_else(|_| parent.to_owned()))?;
+    let made = tally.mkdirat(parent.as_fd(), name, 0o777);
+    let opened = made.and_then(|()| tally.open_directory(parent.as_fd(), name));
+    tally.close(parent);
+    opened
+}
+
+fn unpack_into(
+    place: &Place,
+    image: &Image,
+    limits: &Limits,
+    progress: &dyn Progress,
+) -> Result<Vec<Placed>> {
     let privileged = crate::probe::Host::read().is_privileged();
     progress.event(&Event::Planned { bytes: image.layer_bytes() });
     let mut all = in_parallel(image.layers.len(), &|at, stop| {
         let begun = Instant::now();
-        let dir = partial(into, at + 1);
-        fs::create_dir(&dir).map_err(|cause| write_failed(&dir, &cause))?;
+        let (name, mut tally) = (partial(at + 1), Tally::default());
+        let dir = place.path.join(&name);
+        tally
+            .mkdirat(place.dir.as_fd(), name.as_bytes(), 0o777)
+            .map_err(|failed| cannot_make(&failed, &dir))?;
         let own = if privileged { Options::privileged() } else { Options::unprivileged() };
         let goes_on = || !stop.load(Ordering::Relaxed) && !progress.cancelled();
         // Asked by what is read, and by what it becomes: a few stored bytes may be many files.
@@ -77,41 +119,49 @@ fn place(image: &Image, into: &Path, limits: &Limits, progress: &dyn Progress) -
             progress.event(&Event::Read { number: at + 1, bytes });
             goes_on()
         };
-        let unpacked = with_layer(image, at, limits.ratio, &watch, |reader| unpack(reader, &dir, &options))?;
+        let mut unpacked =
+            with_layer(image, at, limits.ratio, &watch, |reader| unpack(reader, &dir, &options))?;
+        unpacked.counts.tally.add(&tally);
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         let bytes = image.layers[at].descriptor.size;
-        Ok(Placed { number: at + 1, dir: into.join((at + 1).to_string()), unpacked, bytes, us })
+        Ok(Placed { number: at + 1, dir: place.path.join((at + 1).to_string()), unpacked, bytes, us })
     })?;
     for at in 0..all.len() {
         let (below, rest) = all.split_at_mut(at);
-        complete(&mut rest[0], below, into)?;
+        complete(&mut rest[0], below, place)?;
     }
     Ok(all)
 }
 
 /// Gives directories that a layer only passes through the attributes they have below, and the layer its name.
-fn complete(layer: &mut Placed, below: &[Placed], into: &Path) -> Result<()> {
-    let partial = partial(into, layer.number);
+fn complete(layer: &mut Placed, below: &[Placed], place: &Place) -> Result<()> {
+    let (partial, name) = (partial(layer.number), layer.number.to_string());
+    let tally = &mut layer.unpacked.counts.tally;
     if !layer.unpacked.implicit.is_empty() && !layer.unpacked.opaque_root {
         let start = below.iter().rposition(|lower| lower.unpacked.opaque_root).unwrap_or(0);
         let lower: Vec<&Path> = below[start..].iter().rev().map(|lower| lower.dir.as_path()).collect();
-        adopt(&partial, &layer.unpacked.implicit, &lower, &mut layer.unpacked.counts.tally)?;
+        adopt(&place.path.join(&partial), &layer.unpacked.implicit, &lower, tally)?;
     }
-    fs::rename(&partial, &layer.dir).map_err(|cause| write_failed(&layer.dir, &cause))
+    let renamed = tally.rename(place.dir.as_fd(), partial.as_bytes(), name.as_bytes());
+    renamed.map_err(|failed| cannot_make(&failed, &layer.dir))
 }
 
-fn partial(into: &Path, number: usize) -> PathBuf {
-    into.join(format!("{number}.partial"))
+fn partial(number: usize) -> String {
+    format!("{number}.partial")
+}
+
+fn cannot_make(failed: &Failed, dir: &Path) -> Error {
+    write_failed(dir, &failed.errno.into())
 }
 
 /// Removes what was made. Its own failure is not told: the first one is the cause.
-fn remove(image: &Image, into: &Path, made: bool) {
+fn remove(image: &Image, place: &Place) {
     for number in 1..=image.layers.len() {
-        for dir in [partial(into, number), into.join(number.to_string())] {
-            let _ = remove_tree(&dir, &mut Tally::default());
+        for name in [partial(number), number.to_string()] {
+            let _ = remove_tree(&place.path.join(name), &mut Tally::default());
         }
     }
-    if made {
-        let _ = fs::remove_dir(into);
+    if place.made {
+        let _ = fs::remove_dir(&place.path);
     }
 }

@@ -13,10 +13,11 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::sheet::Kind;
+use super::spaces;
 use super::traits::{self, Place, Trait};
 use super::trial::Trial;
 use crate::probe::work::{self, Worker};
-use crate::probe::{Probe, inside, tree};
+use crate::probe::{Probe, inside, overlay, tree};
 use crate::state::journal;
 use crate::sys::flags::CloneFlags;
 
@@ -43,6 +44,8 @@ pub enum Predicate {
     },
     /// None of the processes that were noted under this name is there any more, not even as a zombie.
     Gone(String),
+    /// One of the processes that were noted under this name, or one that descends from them, has cutaway's own root.
+    Escaped(String),
     /// The file holds this text, white space at its ends apart.
     FileIs {
         /// The file.
@@ -67,6 +70,8 @@ pub enum Predicate {
     },
     /// There is nothing of this name.
     Absent(String),
+    /// The directory is marked: nothing of the layers below it counts.
+    Opaque(String),
     /// A file holds a number within these bounds, as files of a group do; `max` is more than any number.
     Number {
         /// The file.
@@ -106,6 +111,23 @@ pub enum Predicate {
     DeadRuns(usize),
     /// No run that has died has anything left.
     NoLeftovers,
+    /// Nobody is in a namespace of this kind, and a process of the lab keeps it by a descriptor.
+    Kept {
+        /// The kind.
+        kind: Kind,
+        /// Note which one it was under this name, for `inhabited` in a later stage.
+        #[serde(default)]
+        remember: Option<String>,
+    },
+    /// A process of the lab is in the namespace that was noted under this name.
+    Inhabited {
+        /// Its kind.
+        kind: Kind,
+        /// The name.
+        noted: String,
+    },
+    /// Two of the lab's processes are in network namespaces that a veth pair joins, and a packet has passed.
+    Wired,
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
 }
@@ -204,6 +226,9 @@ fn name(one: &Worker) -> String {
 
 fn names(all: &[Worker]) -> String {
     const FEW: usize = 3;
+    if all.is_empty() {
+        return "no such process".to_owned();
+    }
     let shown = all.iter().take(FEW).map(|one| format!("{} ({})", one.pid, one.name)).collect::<Vec<_>>();
     let more = if all.len() > FEW { format!(" and {} more", all.len() - FEW) } else { String::new() };
     format!("process{} {}{more}", if all.len() == 1 { "" } else { "es" }, shown.join(", "))
@@ -211,7 +236,7 @@ fn names(all: &[Worker]) -> String {
 
 fn reason(name: &str, cause: &std::io::Error) -> String {
     match cause.kind() {
-        std::io::ErrorKind::NotFound => format!("there is no {name} in the lab's directory"),
+        std::io::ErrorKind::NotFound => format!("there is nothing called {name} in the lab's directory"),
         _ => format!("{name}: {cause}"),
     }
 }
@@ -227,6 +252,7 @@ impl Predicate {
                 processes(bench, with, (at_least.unwrap_or(1), *at_most), *distinct, remember.as_deref())
             }
             Self::Gone(noted) => gone(bench, noted),
+            Self::Escaped(noted) => escaped(bench, noted),
             Self::FileIs { path, text } => match bench.text(path)? {
                 seen if seen == text.trim() => Ok(format!("{path} holds it")),
                 seen => Err(format!("{path} holds {}", quoted(&seen))),
@@ -237,6 +263,7 @@ impl Predicate {
                 Err(_) => Ok(format!("there is no {path}")),
                 Ok(meta) => Err(format!("{path} is there: a {}", tree::kind(&meta))),
             },
+            Self::Opaque(path) => opaque(bench, path),
             Self::Number { path, key, at_least, at_most } => {
                 number(bench, path, key.as_deref(), *at_least, *at_most)
             }
@@ -249,6 +276,12 @@ impl Predicate {
             Self::InitExits(code) => bench.trial()?.exits(*code),
             Self::DeadRuns(least) => dead_runs(bench, *least),
             Self::NoLeftovers => no_leftovers(bench),
+            Self::Kept { kind, remember } => kept(bench, *kind, remember.as_deref()),
+            Self::Inhabited { kind, noted } => match bench.facts.get(noted).and_then(Json::as_u64) {
+                Some(number) => spaces::inhabited(*kind, number, bench.workers()),
+                None => Err("an earlier stage has noted nothing".to_owned()),
+            },
+            Self::Wired => spaces::wired(bench.workers()),
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }
@@ -288,13 +321,17 @@ fn processes(
     Ok(names(&found))
 }
 
+fn kept(bench: &Bench<'_>, kind: Kind, remember: Option<&str>) -> Seen {
+    let (number, text) = spaces::kept(kind, bench.workers())?;
+    if let Some(noted) = remember {
+        bench.noted.borrow_mut().insert(noted.to_owned(), json!(number));
+    }
+    Ok(text)
+}
+
 /// Those that were noted as pid and start time.
 fn gone(bench: &Bench<'_>, noted: &str) -> Seen {
-    let Some(Json::Array(all)) = bench.facts.get(noted) else {
-        return Err("an earlier stage has noted nothing".to_owned());
-    };
-    let numbers = |one: &Json| Some((i32::try_from(one.get(0)?.as_i64()?).ok()?, one.get(1)?.as_u64()?));
-    let all: Vec<_> = all.iter().filter_map(numbers).collect();
+    let all = noted_as(bench, noted)?;
     let left = all.iter().filter_map(|(pid, started)| work::one(*pid).filter(|one| one.started == *started));
     match left.collect::<Vec<_>>().first() {
         None => {
@@ -306,6 +343,34 @@ fn gone(bench: &Bench<'_>, noted: &str) -> Seen {
             Err(format!("{} {how}; its parent is process {}", name(one), one.parent))
         }
     }
+}
+
+/// Those that were noted, and those that they have started.
+fn escaped(bench: &Bench<'_>, noted: &str) -> Seen {
+    let all = noted_as(bench, noted)?;
+    let noted = |one: &Worker| all.contains(&(one.pid, one.started));
+    let everybody = work::everybody();
+    let mut found: Vec<Worker> = everybody.iter().filter(|one| noted(one)).cloned().collect();
+    let mut at = 0;
+    while at < found.len() {
+        let parent = found[at].pid;
+        found.extend(everybody.iter().filter(|one| one.parent == parent).cloned());
+        at += 1;
+    }
+    match found.iter().find(|one| traits::has_host_root(one.pid)) {
+        Some(one) => Ok(format!("{} has the host's root", name(one))),
+        None if found.is_empty() => Err("none of the processes that were in there is left".to_owned()),
+        None => Err(format!("still inside: {}", names(&found))),
+    }
+}
+
+/// The pids and start times that an earlier stage has noted.
+fn noted_as(bench: &Bench<'_>, noted: &str) -> Result<Vec<(i32, u64)>, String> {
+    let Some(Json::Array(all)) = bench.facts.get(noted) else {
+        return Err("an earlier stage has noted nothing".to_owned());
+    };
+    let numbers = |one: &Json| Some((i32::try_from(one.get(0)?.as_i64()?).ok()?, one.get(1)?.as_u64()?));
+    Ok(all.iter().filter_map(numbers).collect())
 }
 
 /// A text as it is shown: its first line, and not more of it than fits.
@@ -326,6 +391,18 @@ fn same_text(bench: &Bench<'_>, path: &str, like: &str) -> Seen {
         return Ok(format!("{path} and {like} hold the same"));
     }
     Err(format!("{path} holds {}, {like} holds {}", quoted(&own), quoted(&other)))
+}
+
+fn opaque(bench: &Bench<'_>, path: &str) -> Seen {
+    let whole = bench.path(path);
+    let meta = fs::symlink_metadata(&whole).map_err(|cause| reason(path, &cause))?;
+    if !meta.is_dir() {
+        return Err(format!("{path} is a {}", tree::kind(&meta)));
+    }
+    if overlay::is_opaque(&whole) {
+        return Ok(format!("{path} is marked"));
+    }
+    Err(format!("{path} is a directory that is not marked"))
 }
 
 fn exists(bench: &Bench<'_>, path: &str, wanted: Option<&str>) -> Seen {
@@ -393,13 +470,15 @@ fn channels(pid: i32) -> BTreeSet<(u64, u64)> {
         entry.file_name().to_str().and_then(|number| number.parse::<u32>().ok()).is_some_and(|fd| fd > 2)
     });
     let mut all: BTreeSet<_> = beyond.filter_map(|entry| channel(&entry.path())).collect();
-    // A shared mapping has an `s`, and a link of its own below map_files.
+    // A shared mapping has an `s`, and a link of its own below map_files. One that nobody may write to passes nothing
+    // on: the C library maps some of its tables this way.
     let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
     let shared = maps.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
         let (range, mode) = (fields.next()?, fields.next()?);
         let file = fields.nth(3)?;
-        (mode.ends_with('s') && file.starts_with('/')).then(|| (range.to_owned(), file.to_owned()))
+        (mode.starts_with("rw") && mode.ends_with('s') && file.starts_with('/'))
+            .then(|| (range.to_owned(), file.to_owned()))
     });
     all.extend(shared.filter_map(|(range, file)| {
         let link = PathBuf::from(format!("/proc/{pid}/map_files/{range}"));
@@ -415,12 +494,21 @@ fn channel(path: &Path) -> Option<(u64, u64)> {
     passes.then(|| (meta.dev(), meta.ino()))
 }
 
+/// The pipes and sockets that this process has inherited: whoever started it gives them to everybody.
+fn inherited() -> BTreeSet<(u64, u64)> {
+    let open = fs::read_dir("/proc/self/fd").into_iter().flatten().flatten();
+    let nameless = open.filter(|entry| fs::read_link(entry.path()).is_ok_and(|to| !to.starts_with("/")));
+    nameless.filter_map(|entry| channel(&entry.path())).collect()
+}
+
 fn shared_channel(bench: &Bench<'_>, kind: Kind) -> Seen {
+    let everybodys = inherited();
+    let own_channels = |pid| channels(pid).difference(&everybodys).copied().collect::<BTreeSet<_>>();
     let all: Vec<_> = bench
         .workers()
         .iter()
         .filter(|one| !one.zombie)
-        .filter_map(|one| Some((one, inside::namespace(one.pid, kind.name())?, channels(one.pid))))
+        .filter_map(|one| Some((one, inside::namespace(one.pid, kind.name())?, own_channels(one.pid))))
         .collect();
     for (at, (one, own, open)) in all.iter().enumerate() {
         for (other, others, theirs) in &all[at + 1..] {
@@ -546,12 +634,28 @@ mod tests {
         assert_eq!(look(&number(Some(1), None), dir.path()), Ok("oom_kill in events is 3".to_owned()));
         assert_eq!(look(&number(None, Some(2)), dir.path()), Err("oom_kill in events is 3".to_owned()));
         let is = Predicate::FileIs { path: "none".to_owned(), text: "x".to_owned() };
-        assert_eq!(look(&is, dir.path()), Err("there is no none in the lab's directory".to_owned()));
+        assert_eq!(
+            look(&is, dir.path()),
+            Err("there is nothing called none in the lab's directory".to_owned())
+        );
         let exists = Predicate::Exists { path: "events".to_owned(), kind: Some("fifo".to_owned()) };
         assert_eq!(look(&exists, dir.path()), Err("events is a file".to_owned()));
         assert!(look(&Predicate::HostnameKept, dir.path()).is_ok());
         assert!(look(&Predicate::NoLeftovers, dir.path()).is_ok());
         assert!(look(&Predicate::DeadRuns(1), dir.path()).unwrap_err().starts_with("no journal"));
+    }
+
+    #[test]
+    fn who_was_never_inside_has_not_escaped() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = work::one(std::process::id().cast_signed()).unwrap();
+        let look = |facts: &BTreeMap<String, Json>| {
+            Predicate::Escaped("inside".to_owned()).look(&Bench::new(dir.path(), dir.path(), facts, false))
+        };
+        assert!(look(&BTreeMap::new()).unwrap_err().contains("noted nothing"));
+        let noted = |started: u64| BTreeMap::from([("inside".to_owned(), json!([[own.pid, started]]))]);
+        assert!(look(&noted(own.started)).unwrap().contains("has the host's root"));
+        assert!(look(&noted(own.started + 1)).unwrap_err().contains("none of the processes"));
     }
 
     #[test]

@@ -8,6 +8,7 @@
 pub mod check;
 pub mod need;
 pub mod sheet;
+mod spaces;
 mod traits;
 mod trial;
 
@@ -55,6 +56,11 @@ macro_rules! lab {
 /// Every lab, by its number: one line for each folder of `labs/`.
 pub const ALL: &[Source] = &[
     lab!("02-zombie"),
+    lab!("03-first-program"),
+    lab!("04-way-out", "enter"),
+    lab!("05-grid", "grid"),
+    lab!("06-three-bugs", "swap"),
+    lab!("08-upper", "lower/conf/a", "lower/docs/readme", "lower/motd", "lower/old", "prediction"),
     lab!("10-rename"),
     lab!("11-channel", "word"),
     lab!("12-two-lines"),
@@ -62,6 +68,10 @@ pub const ALL: &[Source] = &[
     lab!("14-owners"),
     lab!("15-a-day"),
     lab!("16-real-path"),
+    lab!("17-kept"),
+    lab!("18-cable"),
+    lab!("30-leak", "runtime"),
+    lab!("31-order", "order"),
     lab!("34-nothing-left"),
 ];
 

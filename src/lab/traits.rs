@@ -43,10 +43,16 @@ pub enum Trait {
     Root(String),
     /// Its root is not cutaway's.
     OtherRoot,
+    /// Who goes into its mount namespace arrives in this directory, and finds nothing above it.
+    NamespaceRoot(String),
+    /// Its mount table does not have what is mounted on cutaway's root.
+    HostDetached,
     /// Its working directory cannot be reached from its root.
     CwdOutside,
     /// No directory that it has open, its working directory included, lies where its root does not lead.
     NothingOutside,
+    /// A directory that it has open, or its working directory, lies where its root does not lead.
+    SomethingOutside,
     /// In its mount table, something is mounted there.
     Mounted {
         /// Where, as it sees it; a path without a slash in front is one of the lab's directory.
@@ -101,8 +107,14 @@ impl Trait {
             Self::ClockAhead { clock, seconds } => clock_ahead(one.pid, clock, *seconds),
             Self::Root(path) => root(one.pid, &place.path(path)),
             Self::OtherRoot => other_root(one.pid),
+            Self::NamespaceRoot(path) => namespace_root(one.pid, &place.path(path)),
+            Self::HostDetached => host_detached(one.pid),
             Self::CwdOutside => cwd_outside(one.pid),
             Self::NothingOutside => nothing_outside(one.pid),
+            Self::SomethingOutside => match nothing_outside(one.pid) {
+                Ok(()) => Err("has no directory open that its root does not lead to".to_owned()),
+                Err(_) => Ok(()),
+            },
             Self::Mounted { at, fstype, propagation, read_only } => {
                 mounted(one.pid, &place.path(at), fstype.as_deref(), propagation.as_deref(), *read_only)
             }
@@ -225,12 +237,42 @@ fn root(pid: i32, wanted: &Path) -> Result<(), String> {
     Err(format!("has the root {}, which is not {}", seen.display(), wanted.display()))
 }
 
+const HOST_ROOT: &str = "has the host's root";
+
 fn other_root(pid: i32) -> Result<(), String> {
-    if identity(&proc_root(pid))? == identity(Path::new("/"))? {
-        Err("has the host's root".to_owned())
-    } else {
-        Ok(())
+    if identity(&proc_root(pid))? == identity(Path::new("/"))? { Err(HOST_ROOT.to_owned()) } else { Ok(()) }
+}
+
+/// setns(2) puts who comes in at the root of the namespace, wherever the others in there have their roots.
+fn namespace_root(pid: i32, wanted: &Path) -> Result<(), String> {
+    let (device, inode) = identity(wanted)?;
+    let seen = inside::look(pid, CloneFlags::CLONE_NEWNS, || {
+        let above = identity(Path::new("/..")).ok();
+        serde_json::json!([identity(Path::new("/")).ok(), above])
+    })?;
+    let wanted = serde_json::json!([device, inode]);
+    if seen[0] == wanted && seen[1] == wanted {
+        return Ok(());
     }
+    Err("is in a mount namespace with another root".to_owned())
+}
+
+/// The file system that is mounted on the root of this process, and which part of it.
+fn host_detached(pid: i32) -> Result<(), String> {
+    let root = |table: &[mounts::Mount]| table.iter().rfind(|mount| mount.at == Path::new("/")).cloned();
+    let host = root(&mounts::table()?).ok_or("cutaway is in a chroot itself: it has no root mount")?;
+    let same = |mount: &&mounts::Mount| {
+        (&mount.fstype, &mount.source, &mount.root) == (&host.fstype, &host.source, &host.root)
+    };
+    match table_of(pid)?.iter().find(same) {
+        None => Ok(()),
+        Some(mount) => Err(format!("has the root of the host on {}", mount.at.display())),
+    }
+}
+
+/// Whether the root of a process is this one's.
+pub fn has_host_root(pid: i32) -> bool {
+    other_root(pid).is_err_and(|why| why == HOST_ROOT)
 }
 
 fn proc_root(pid: i32) -> PathBuf {

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::lanes::indented;
 use super::style::{Glyph, Paint, Style};
-use super::{views, wrap};
+use super::{picture, views, wrap};
 use crate::probe::{Change, How, Line, diff, lines};
 
 /// Longer lists are shown in part; `-v` shows them all.
@@ -27,6 +27,9 @@ pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole:
         }
         return out;
     }
+    if let Some(picture) = picture::draw(after, style) {
+        return head(heading, style) + &picture;
+    }
     let most = if whole { usize::MAX } else { MOST };
     let width = column(changes.iter().map(|change| change.what.as_str()));
     let mut out = head(heading, style);
@@ -46,6 +49,9 @@ pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole:
 pub fn snapshot(heading: &str, value: &Json, style: &Style, whole: bool) -> String {
     if views::is_one(value) {
         return views::snapshot(heading, value, style, whole);
+    }
+    if let Some(picture) = picture::draw(value, style) {
+        return head(heading, style) + &picture;
     }
     let all = lines(value);
     if all.is_empty() {

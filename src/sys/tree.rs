@@ -101,6 +101,7 @@ tally!(
     openat,
     pwrite64,
     readlinkat,
+    renameat2,
     statx,
     symlinkat,
     unlinkat,
@@ -290,6 +291,13 @@ impl Tally {
             Node::Fifo => (FileType::Fifo, 0),
         };
         named("mknodat", fs::mknodat(dir, name, file_type, bits(mode), device))
+    }
+
+    /// `int renameat2(int dirfd, const char *old, int dirfd, const char *new, RENAME_NOREPLACE)`: within a directory, over
+    /// nothing that is there.
+    pub fn rename(&mut self, dir: BorrowedFd<'_>, old: &[u8], new: &[u8]) -> Called<()> {
+        self.renameat2 += 1;
+        named("renameat2", fs::renameat_with(dir, old, dir, new, fs::RenameFlags::NOREPLACE))
     }
 
     /// `int unlinkat(int dirfd, const char *name, 0)`: anything but a directory.

@@ -13,6 +13,7 @@
 //! | pid | numbers of processes that were born meanwhile | 4711 and so on, in order of appearance |
 //! | inode | numbers of namespaces | those of a freshly booted host, then 4026532201 and so on |
 //! | file | inode numbers of files, `#` and a number | 131073 and so on, in order of appearance |
+//! | directory | device and inode of a directory | `8:1 inode 2` for the root, others in order of appearance |
 //! | digest | twelve digits or more of a digest in the stores: the demo image is made from the machine's programs | others, in order of appearance |
 //! | key | numbers drawn by lot: `0x` and six hexadecimal digits or more, names made from them | 5eed0001 and so on |
 //!
@@ -44,6 +45,8 @@ pub struct Seen {
     pids: HashMap<String, String>,
     inodes: HashMap<String, String>,
     files: HashMap<String, String>,
+    directories: HashMap<String, String>,
+    in_memory: HashMap<String, String>,
     fresh: u32,
     digests: HashMap<String, String>,
     keys: HashMap<String, String>,
@@ -62,7 +65,7 @@ const FIRST: [(&str, &str); 8] = [
 ];
 
 /// The words in front of a number that make it a pid, also where the number is short.
-const BEFORE_PID: [&str; 14] = [
+const BEFORE_PID: [&str; 16] = [
     "=",
     "process",
     "pid",
@@ -75,6 +78,8 @@ const BEFORE_PID: [&str; 14] = [
     "P_PID,",
     "kill(",
     "cutaway-ns-",
+    "cutaway-chroot-",
+    "jail-",
     "child",
     "overlay-",
 ];
@@ -90,7 +95,50 @@ impl Seen {
         for (from, to) in &run.words {
             text = replaced_alone(&text, from, to);
         }
-        text.lines().map(|line| self.line(line, run).trim_end().to_owned() + "\n").collect()
+        let line = |line: &str| {
+            let line = self.directories(line);
+            self.line(&line, run).trim_end().to_owned() + "\n"
+        };
+        text.lines().map(line).collect()
+    }
+
+    /// `254:0 inode 5358295`: where the root is, the same everywhere; any other directory by its order, one in memory
+    /// told apart from one on disk.
+    fn directories(&mut self, line: &str) -> String {
+        const MIDDLE: &str = " inode ";
+        let mut out = String::new();
+        let mut rest = line;
+        while let Some(at) = rest.find(MIDDLE) {
+            let (before, after) = (&rest[..at], &rest[at + MIDDLE.len()..]);
+            let start =
+                before.rfind(|letter: char| !letter.is_ascii_digit() && letter != ':').map_or(0, |at| at + 1);
+            let end = after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len());
+            let (device, inode) = (&before[start..], &after[..end]);
+            out.push_str(&before[..start]);
+            if device.contains(':') && !inode.is_empty() {
+                out.push_str(&self.directory(device, inode));
+            } else {
+                out.push_str(&[device, MIDDLE, inode].concat());
+            }
+            rest = &after[end..];
+        }
+        out + rest
+    }
+
+    fn directory(&mut self, device: &str, inode: &str) -> String {
+        use std::os::unix::fs::MetadataExt;
+        let root = fs::metadata("/").unwrap();
+        let own = format!("{}:{}", nix::sys::stat::major(root.dev()), nix::sys::stat::minor(root.dev()));
+        if device == own && inode == root.ino().to_string() {
+            return "8:1 inode 2".to_owned();
+        }
+        let small = inode.parse::<u32>().is_ok_and(|inode| inode < 1000);
+        if device.starts_with("0:") && device != own && small {
+            let next = format!("0:{}", 41 + self.in_memory.len());
+            return format!("{} inode {inode}", self.in_memory.entry(device.to_owned()).or_insert(next));
+        }
+        let next = format!("8:1 inode {}", 131_073 + self.directories.len());
+        self.directories.entry(format!("{device} {inode}")).or_insert(next).clone()
     }
 
     fn line(&mut self, line: &str, run: &Run) -> String {

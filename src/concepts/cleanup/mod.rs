@@ -74,12 +74,6 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
     Ok(plan.into())
 }
 
-/// A path that is no mount point any more is EINVAL to umount2(2).
-fn gone_is_fine(syscall: &Syscall) -> Call {
-    let call = Call::from(syscall.clone()).or(Errno::ENOENT).or(Errno::ESRCH);
-    if matches!(syscall, Syscall::Umount2 { .. }) { call.or(Errno::EINVAL) } else { call }
-}
-
 /// Directories of containers and overlays that belong neither to a live run nor to a dead one.
 fn orphans(context: &Context, dead: &[Dead]) -> Vec<PathBuf> {
     let folders = ["containers", "overlays"].map(|folder| std::fs::read_dir(context.state.join(folder)));
@@ -93,6 +87,12 @@ fn orphans(context: &Context, dead: &[Dead]) -> Vec<PathBuf> {
 
 fn names<'a>(dead: impl Iterator<Item = &'a Dead>) -> String {
     dead.map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// To unmount what is not mounted is EINVAL.
+fn gone_is_fine(call: &Syscall) -> Call {
+    let fine = Call::from(call.clone()).or(Errno::ENOENT).or(Errno::ESRCH);
+    if matches!(call, Syscall::Umount2 { .. }) { fine.or(Errno::EINVAL) } else { fine }
 }
 
 /// The step that replays an undo from a journal.

@@ -6,6 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, exit};
+use crate::image::merged::MergedView;
+use crate::image::merged::command;
 use crate::plan::Step;
 use crate::sys::{Syscall, Text};
 
@@ -29,26 +31,61 @@ impl Command {
     pub fn find(words: &[OsString]) -> Result<Option<Self>> {
         let Some(name) = words.first() else { return Ok(None) };
         let search = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
-        let program = find(name, &search)?;
+        Ok(Some(Self::new(find(name, &search)?, words)))
+    }
+
+    /// Finds the program of the command line in a tree that will be the root.
+    ///
+    /// # Errors
+    /// There is no such program in there (exit code 127), or it cannot be executed (126).
+    pub fn find_in(view: &MergedView, words: &[OsString]) -> Result<Option<Self>> {
+        let Some(name) = words.first() else { return Ok(None) };
+        let own = std::env::var_os("PATH").filter(|path| !path.is_empty());
+        let search = own.into_iter().chain([PATH.into()]).collect::<Vec<OsString>>().join(OsStr::new(":"));
+        let shown = name.to_string_lossy();
+        match command::find(name, &search, Path::new("/"), view)? {
+            command::Command::Found(path) => Ok(Some(Self::new(path, words))),
+            command::Command::NotFound => {
+                Err(Error::new(format!("there is no program {shown} in the new root"))
+                    .rule("the new root holds its own programs: those of the host are not in there")
+                    .exit(exit::NOT_FOUND))
+            }
+            command::Command::NotExecutable(path) => {
+                Err(Error::new(format!("{} of the new root cannot be executed", path.display()))
+                    .rule("it is a directory, or has no execute permission")
+                    .exit(exit::CANNOT_EXECUTE))
+            }
+        }
+    }
+
+    /// A program that is known to be there.
+    pub fn new(program: impl Into<Text>, words: &[OsString]) -> Self {
+        let program = program.into();
         let pair = |(key, value): (OsString, OsString)| {
             Text::bytes(&[key.as_bytes(), b"=", value.as_bytes()].concat())
         };
         let envp = std::env::vars_os().map(pair).collect();
         let argv = words.iter().map(|word| Text::from(word.as_os_str())).collect();
-        Ok(Some(Self { program: program.into(), argv, envp }))
+        Self { program, argv, envp }
+    }
+
+    /// The call by which a process becomes the command.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Syscall> {
+        let Self { program: path, argv, envp } = self.clone();
+        vec![Syscall::Execve { path, argv, envp }]
     }
 
     // ANCHOR: exec
     /// The step in which a process becomes the command.
     #[must_use]
     pub fn exec(&self) -> Step {
-        let Self { program: path, argv, envp } = self.clone();
         Step::say("Become the command")
             .why(
                 "The process stays the same, with its pid and its namespaces. Only the program in it is \
                  another. The report to you ends here, because its socket closes on exec.",
             )
-            .exec(vec![Syscall::Execve { path, argv, envp }])
+            .exec(self.calls())
     }
     // ANCHOR_END: exec
 }

@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::started;
+use super::{order, started};
 use crate::concepts::layers::page::Page;
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result};
 use crate::lab::Lab;
-use crate::lab::check::{Bench, Seen};
+use crate::lab::check::{Bench, Predicate, Seen};
 use crate::lab::sheet::Check;
 use crate::report::style::{Glyph, Paint, Style};
 use crate::state::progress::{Progress, Record};
@@ -17,7 +17,11 @@ pub fn plan(lab: &Lab, context: &Context) -> Result<Stage> {
     if context.explain {
         return Ok(Stage::Report(expectations(lab)));
     }
-    started(lab, context)?;
+    let directory = started(lab, context)?;
+    let performs = |check: &Check| matches!(check.that, Predicate::Performed);
+    if lab.sheet.stages.iter().flat_map(|part| &part.checks).any(performs) {
+        return order::plan(lab, &directory, context);
+    }
     Ok(Stage::Nothing)
 }
 
@@ -124,6 +128,8 @@ fn tell(mut page: Page<'_>, lab: &Lab, at: usize, found: &[Found<'_>], style: &S
     }
     if found.iter().all(|one| one.seen.is_ok()) {
         reached(&mut page, lab, at);
+    } else {
+        page.line("");
     }
     page.finish()
 }
@@ -148,7 +154,7 @@ fn not_yet(lab: &Lab, found: &[Found<'_>]) -> Result<()> {
         return Ok(());
     }
     let number = lab.number();
-    let is = if missing == 1 { "is" } else { "are" };
-    Err(Error::new(format!("lab {number} is not done: {missing} of {} {is} not so yet", found.len()))
+    let does = if missing == 1 { "does" } else { "do" };
+    Err(Error::new(format!("lab {number} is not done: {missing} of {} {does} not hold yet", found.len()))
         .remedy(format!("`cutaway lab hint {number}` helps without telling")))
 }

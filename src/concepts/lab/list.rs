@@ -13,32 +13,32 @@ use crate::state::progress::Progress;
 fn state_of(lab: &Lab, progress: &Progress, context: &Context) -> String {
     let record = progress.of(lab.number());
     let stages = lab.sheet.stages.len();
-    if lab.journal(&context.state).exists() {
-        return match (record.passed, stages) {
-            (true, _) => "done, not reset".to_owned(),
-            (false, 1) => "started".to_owned(),
-            (false, _) => format!("in stage {} of {stages}", record.stages + 1),
-        };
+    let started = lab.journal(&context.state).exists();
+    match (record.passed, started) {
+        (true, _) => "done".to_owned(),
+        (false, true) if stages > 1 && record.stages > 0 => format!("stage {}", record.stages + 1),
+        (false, true) => "started".to_owned(),
+        (false, false) => String::new(),
     }
-    if record.passed {
-        return "done".to_owned();
-    }
-    lab.can_be_done(&context.here)
-        .err()
-        .and_then(|error| error.parts().rule.clone().map(|rule| format!("not here: {rule}")))
-        .unwrap_or_default()
+}
+
+/// Why a lab cannot be done here; empty if it can.
+fn obstacle(lab: &Lab, context: &Context) -> String {
+    let error = lab.can_be_done(&context.here).err();
+    error.and_then(|error| error.parts().rule.clone()).unwrap_or_default().into_owned()
 }
 
 /// The list.
 pub fn all(context: &Context) -> Result<Stage> {
     let progress = Progress::load(&context.state)?;
-    let rows: Vec<_> = Lab::all()?.into_iter().map(|lab| (state_of(&lab, &progress, context), lab)).collect();
+    let row = |lab: Lab| (state_of(&lab, &progress, context), obstacle(&lab, context), lab);
+    let rows: Vec<_> = Lab::all()?.into_iter().map(row).collect();
     if context.json {
-        let line = |(state, lab): &(String, Lab)| {
-            let record = progress.of(lab.number());
+        let line = |(state, obstacle, lab): &(String, String, Lab)| {
             let all = json!({
                 "lab": lab.number(), "title": lab.sheet.title, "chapter": lab.sheet.chapter,
-                "minutes": lab.sheet.minutes, "needs": lab.needs(), "state": state, "done": record.passed,
+                "minutes": lab.sheet.minutes, "needs": lab.needs(), "state": state, "obstacle": obstacle,
+                "done": progress.of(lab.number()).passed,
             });
             format!("{all}\n")
         };
@@ -49,15 +49,13 @@ pub fn all(context: &Context) -> Result<Stage> {
         let mut page = Page::new(out, style);
         page.title("labs", "start one: cutaway lab start N");
         page.line("");
-        for (state, lab) in &rows {
+        for (state, obstacle, lab) in &rows {
             let minutes = format!("{} min", lab.sheet.minutes);
-            page.entry(
-                &format!(" {}  ", lab.number()),
-                &format!("{:<58}{minutes:>7}", lab.sheet.title),
-                Paint::Plain,
-            );
-            if !state.is_empty() {
-                page.row("     ", state, if state.starts_with("done") { Paint::Good } else { Paint::Dim });
+            let look = if obstacle.is_empty() { Paint::Plain } else { Paint::Dim };
+            let text = format!("{:<57}{minutes:>7}  {state}", lab.sheet.title);
+            page.entry(&format!(" {}  ", lab.number()), text.trim_end(), look);
+            if !obstacle.is_empty() && state.is_empty() {
+                page.row("     not here: ", obstacle, Paint::Dim);
             }
         }
         page.finish()

@@ -6,6 +6,7 @@
 
 mod check;
 mod list;
+mod order;
 mod reset;
 mod start;
 

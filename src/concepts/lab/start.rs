@@ -203,6 +203,7 @@ pub fn task(lab: &Lab, context: &Context) -> Result<Stage> {
             return super::line(out, &line);
         }
         let mut page = Page::new(out, style);
+        page.line("");
         text(&mut page, lab.source.readme, &style);
         page.subheading("Where you work");
         page.entry("    cd ", &directory.display().to_string(), crate::report::style::Paint::Plain);
@@ -230,5 +231,28 @@ pub fn text(page: &mut Page<'_>, markdown: &str, style: &Style) {
             }
             _ => page.line(&format!(" {}", style.text(line))),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whatever_a_sheet_prepares_is_a_sound_plan() {
+        let mut lab = Lab::find("13").unwrap();
+        lab.sheet.prepare = vec![
+            Prepare::Directory("root".to_owned()),
+            Prepare::File("workload".to_owned()),
+            Prepare::Program("workload".to_owned()),
+            Prepare::Sleepers { count: 3, own: vec![Kind::Uts, Kind::Pid], hostname: Some("box".to_owned()) },
+            Prepare::Sleepers { count: 1, own: Vec::new(), hostname: None },
+        ];
+        let context = Context::new("/nonexistent".into(), true, false);
+        let Stage::Plan(plan) = plan(&lab, &context).unwrap() else { panic!("no plan") };
+        assert_eq!(plan.check(), Vec::<String>::new());
+        assert!(plan.stays.is_some());
+        lab.sheet.prepare = vec![Prepare::File("none".to_owned())];
+        assert!(super::plan(&lab, &context).err().unwrap().to_string().contains("has no file none"));
     }
 }

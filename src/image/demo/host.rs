@@ -134,6 +134,48 @@ fn find(name: &str, search: &[OsString]) -> Option<PathBuf> {
     search.iter().map(|dir| Path::new(dir).join(name)).find(is_program)
 }
 
+/// A program of this machine and what it loads, each file with the place where the loader looks for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// The file, without symbolic links on the way.
+    pub file: PathBuf,
+    /// The loader; none where the program is linked statically.
+    pub loader: Option<(PathBuf, PathBuf)>,
+    /// The libraries: place, file.
+    pub libraries: Vec<(PathBuf, PathBuf)>,
+}
+
+/// Finds a program of this machine.
+///
+/// # Errors
+/// Why it cannot be taken elsewhere: it is a script, say, or one of its libraries is missing.
+pub fn program(name: &str) -> Result<Program, String> {
+    let path = find(name, &search_path()).ok_or_else(|| format!("there is no {name} on this machine"))?;
+    let real = |path: &Path| path.canonicalize().map_err(|cause| format!("{}: {cause}", path.display()));
+    let file = real(&path)?;
+    let tree = DependencyAnalyzer::default().analyze(&file).map_err(|cause| cause.to_string())?;
+    let loader = tree.interpreter.as_ref().map(|at| Ok((PathBuf::from(at), real(Path::new(at))?)));
+    let loader = loader.transpose().map_err(|why: String| why)?;
+    let is_libc = |name: &str| name == "libc.so.6";
+    let home = tree.libraries.values().find(|library| is_libc(&library.name));
+    let home = home.and_then(|library| library.path.parent()).map(Path::to_path_buf);
+    let mut libraries = Vec::new();
+    for library in tree.libraries.values() {
+        if library.realpath.is_none() {
+            return Err(format!("its library {} was not found", library.name));
+        }
+        let file = real(&library.path)?;
+        if loader.as_ref().is_some_and(|(_, loader)| *loader == file) {
+            continue;
+        }
+        // Elsewhere there is no /etc/ld.so.cache: only the C library's own directory is surely looked into.
+        let at = home.as_ref().map_or_else(|| library.path.clone(), |home| home.join(&library.name));
+        libraries.push((at, file));
+    }
+    libraries.sort();
+    Ok(Program { file, loader, libraries })
+}
+
 impl Collected {
     /// Whether a program was taken.
     fn has(&self, name: &str) -> bool {
@@ -340,6 +382,14 @@ mod tests {
         ] {
             assert_eq!(in_image(Path::new(host)), image.as_bytes());
         }
+    }
+
+    #[test]
+    fn a_program_is_found_with_what_it_loads() {
+        let sh = program("sh").unwrap();
+        assert!(sh.file.is_file() && sh.libraries.iter().all(|(_, file)| file.is_file()));
+        assert_eq!(sh.loader.is_none(), sh.libraries.is_empty(), "{sh:?}");
+        assert!(program("surely-not-there").unwrap_err().contains("surely-not-there"));
     }
 
     #[test]
