@@ -18,7 +18,7 @@ use super::spaces;
 use super::traits::{self, Place, Trait};
 use super::trial::Trial;
 use crate::probe::work::{self, Worker};
-use crate::probe::{Probe, inside, tree};
+use crate::probe::{Probe, inside, overlay, tree};
 use crate::state::journal;
 use crate::sys::flags::CloneFlags;
 
@@ -71,6 +71,8 @@ pub enum Predicate {
     },
     /// There is nothing of this name.
     Absent(String),
+    /// The directory is marked: nothing of the layers below it counts.
+    Opaque(String),
     /// A file holds a number within these bounds, as files of a group do; `max` is more than any number.
     Number {
         /// The file.
@@ -308,6 +310,7 @@ impl Predicate {
                 Err(_) => Ok(format!("there is no {path}")),
                 Ok(meta) => Err(format!("{path} is there: a {}", tree::kind(&meta))),
             },
+            Self::Opaque(path) => opaque(bench, path),
             Self::Number { path, key, at_least, at_most } => {
                 number(bench, path, key.as_deref(), *at_least, *at_most)
             }
@@ -444,6 +447,18 @@ fn same_text(bench: &Bench<'_>, path: &str, like: &str) -> Seen {
         return Ok(format!("{path} and {like} hold the same"));
     }
     Err(format!("{path} holds {}, {like} holds {}", quoted(&own), quoted(&other)))
+}
+
+fn opaque(bench: &Bench<'_>, path: &str) -> Seen {
+    let whole = bench.path(path);
+    let meta = fs::symlink_metadata(&whole).map_err(|cause| reason(path, &cause))?;
+    if !meta.is_dir() {
+        return Err(format!("{path} is a {}", tree::kind(&meta)));
+    }
+    if overlay::is_opaque(&whole) {
+        return Ok(format!("{path} is marked"));
+    }
+    Err(format!("{path} is a directory that is not marked"))
 }
 
 fn exists(bench: &Bench<'_>, path: &str, wanted: Option<&str>) -> Seen {
