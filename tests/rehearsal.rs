@@ -281,6 +281,13 @@ const LINES: &[&[&str]] = &[
     &["ns", "enter", "SELF", "--type", "all", "--", "/bin/true"],
     &["ns", "pin", "net", "web"],
     &["ns", "pin", "user", "web"],
+    &["cgroup", "rules"],
+    &["cgroup", "memory"],
+    &["cgroup", "cpu"],
+    &["cgroup", "pids"],
+    &["cgroup", "freeze"],
+    &["cgroup", "io"],
+    &["cgroup", "run", "--memory", "64m", "--cpus", "0.5", "--cpuset-cpus", "0", "--", "/bin/true"],
     &["lab", "start", "10"],
 ];
 

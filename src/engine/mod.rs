@@ -14,6 +14,7 @@ mod link;
 mod spawn;
 mod undo;
 mod wait;
+mod watch;
 
 use std::collections::HashMap;
 use std::os::fd::{IntoRawFd, OwnedFd};
@@ -291,6 +292,7 @@ impl<K: Processes + 'static> Engine<K> {
                 Ok(())
             }
             Action::Wait(wait) => self.wait(id, &wait),
+            Action::Watch(watch) => self.watch(id, &watch),
             Action::Look => Ok(()),
             Action::Skip(why) => {
                 self.emit(|engine| Event::Skipped {

@@ -30,6 +30,8 @@ impl Claim {
             Self::NothingShared => nothing_shared(),
             Self::LinkUp(name) => link_up(name),
             Self::FileHolds { path, text } => file_holds(path, text),
+            Self::Becomes { path, text } => soon(|| file_holds(path, text)),
+            Self::Counts { path, word, least } => soon(|| counts(path, word, *least)),
             Self::Exists(path) => exists(path),
             Self::CapabilitiesWithin(set) => capabilities_within(*set),
             Self::NoNewPrivs => no_new_privs(),
@@ -237,6 +239,27 @@ fn learned(socket: i64, least: usize) -> Result<(), String> {
 fn file_holds(path: &Path, text: &str) -> Result<(), String> {
     let found = read::text(path)?;
     same(text.trim_end(), found.trim_end(), &format!("{}:", path.display()))
+}
+
+/// What the kernel does in its own time, such as freezing, holds a moment later.
+fn soon(check: impl Fn() -> Result<(), String>) -> Result<(), String> {
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+    for _ in 0..200 {
+        if check().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    check()
+}
+
+fn counts(path: &Path, word: &str, least: u64) -> Result<(), String> {
+    let found = super::meter::behind(&read::text(path)?, word);
+    match found {
+        Some(number) if number >= least => Ok(()),
+        Some(number) => Err(format!("{word} {number}")),
+        None => Err(format!("no {word} in {}", path.display())),
+    }
 }
 
 fn exists(path: &Path) -> Result<(), String> {

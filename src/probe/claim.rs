@@ -39,6 +39,22 @@ pub enum Claim {
         /// The text.
         text: String,
     },
+    /// The file comes to hold this text: at once, or within a second.
+    Becomes {
+        /// The file.
+        path: PathBuf,
+        /// The text.
+        text: String,
+    },
+    /// The number behind a word in the file is at least this: at once, or within a second.
+    Counts {
+        /// The file.
+        path: PathBuf,
+        /// The word.
+        word: std::borrow::Cow<'static, str>,
+        /// The least number.
+        least: u64,
+    },
     /// The path exists.
     Exists(PathBuf),
     /// The effective and the bounding set hold nothing beyond these capabilities.
@@ -219,7 +235,12 @@ impl fmt::Display for Claim {
             Self::NotMounted(path) => write!(f, "nothing is mounted on {}", path.display()),
             Self::NothingShared => write!(f, "no mount is shared with another namespace"),
             Self::LinkUp(name) => write!(f, "{name} is up"),
-            Self::FileHolds { path, text } => write!(f, "{} holds {text}", path.display()),
+            Self::FileHolds { path, text } | Self::Becomes { path, text } => {
+                write!(f, "{} holds {text}", path.display())
+            }
+            Self::Counts { path, word, least } => {
+                write!(f, "{} counts {word} {least} or more", path.display())
+            }
             Self::Exists(path) => write!(f, "{} exists", path.display()),
             Self::CapabilitiesWithin(set) => {
                 write!(f, "at most {} capabilities are left", set.0.count_ones())

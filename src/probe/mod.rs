@@ -10,12 +10,14 @@ mod check;
 mod claim;
 pub mod clocks;
 mod diff;
+pub mod disk;
 pub mod fds;
 pub mod host;
 pub mod ids;
 pub mod inside;
 pub mod ipc;
 pub mod links;
+pub mod meter;
 pub mod mounts;
 pub mod ns;
 mod origin;
@@ -24,6 +26,7 @@ pub mod privileges;
 mod process;
 mod read;
 pub mod root;
+pub mod seat;
 pub mod tree;
 pub mod wires;
 pub mod work;
@@ -106,6 +109,10 @@ pub enum Probe {
         /// The pairs.
         pairs: Vec<(String, String)>,
     },
+    /// What meters say at this moment.
+    Numbers(Vec<meter::Meter>),
+    /// In which tree each controller of control groups is.
+    Controllers,
     /// The root and the working directory of the acting process.
     Root,
     /// The root and the working directory of another process.
@@ -144,6 +151,8 @@ impl Probe {
             Self::Learned(_) => "what the bridge has learned".to_owned(),
             Self::Kept(path) => format!("namespace on {}", path.display()),
             Self::Passed { .. } => "what was mounted, and whether it passes to the other".to_owned(),
+            Self::Numbers(_) => "numbers of the group".to_owned(),
+            Self::Controllers => "controllers".to_owned(),
             Self::Root => "root and working directory".to_owned(),
             Self::RootOf(pid) => format!("root and working directory of {pid}"),
             Self::MountsOf(pid) => format!("mounts of {pid}"),
@@ -179,6 +188,8 @@ impl Probe {
             Self::Learned(socket) => wires::learned(socket),
             Self::Kept(path) => census::snapshot_of_file(path),
             Self::Passed { base, pairs } => mounts::passed(base, pairs),
+            Self::Numbers(meters) => meter::snapshot(meters),
+            Self::Controllers => cgroup::controllers(),
             Self::Root => root::snapshot(None),
             Self::RootOf(pid) => root::snapshot(Some(known(pid))),
             Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
@@ -253,6 +264,12 @@ mod tests {
             Probe::Clocks,
             Probe::Ipc,
             Probe::CgroupsOf(Value::Known(std::process::id().into())),
+            Probe::Numbers(vec![meter::Meter::file(
+                "threads",
+                "/proc/sys/kernel/threads-max",
+                meter::Unit::Count,
+            )]),
+            Probe::Controllers,
             Probe::Root,
             Probe::RootOf(Value::Known(std::process::id().into())),
             Probe::MountsOf(Value::Known(std::process::id().into())),

@@ -9,7 +9,8 @@ use std::io::Write;
 
 use serde_json::Value as Json;
 
-use super::event::{Event, When};
+use super::chart::Chart;
+use super::event::{Event, Scale, When};
 use super::gauge::Gauge;
 use super::lanes::{INDENT, Lanes, indented, shown, signed};
 use super::run::{Ended, Run, Told};
@@ -41,6 +42,8 @@ pub struct Narrator {
     before: HashMap<(String, String, String), Json>,
     explained: HashSet<(String, String)>,
     run: Run,
+    /// The meters that are being read.
+    chart: Option<Chart>,
     undoing: bool,
     seen: Seen,
 }
@@ -90,6 +93,7 @@ impl Narrator {
             before: HashMap::new(),
             explained: HashSet::new(),
             run: Run::default(),
+            chart: None,
             undoing: false,
             seen: Seen::default(),
         }
@@ -132,6 +136,10 @@ impl Narrator {
             Event::Skipped { step, why, .. } => self.skipped(step, why),
             Event::Gate { step, actor, text } => self.take_up(step) + &self.said(actor, text, Paint::Dim),
             Event::Bulk { .. } => self.bulk(event),
+            Event::Watch { step, every, meters, .. } => self.watch(step, meters, *every),
+            Event::Reading { ms, values, .. } => {
+                self.chart.as_ref().map(|chart| chart.row(*ms, values, &self.style)).unwrap_or_default()
+            }
             Event::Signal { actor, signal, text } => {
                 self.said(actor, &format!("{signal}: {text}"), Paint::Notice)
             }
@@ -300,6 +308,14 @@ impl Narrator {
         let sign = self.style.glyph(glyph);
         let saw = saw.map(|saw| format!("; {} sees: {saw}", shown(actor))).unwrap_or_default();
         place + &signed(6, sign, paint, &format!("{claim}{saw}"), &self.style)
+    }
+
+    fn watch(&mut self, step: &str, meters: &[Scale], every: u32) -> String {
+        let place = self.take_up(step);
+        let chart = Chart::new(meters, every, &self.style);
+        let heading = chart.heading(&self.style);
+        self.chart = Some(chart);
+        place + &heading
     }
 
     fn skipped(&mut self, step: &str, why: &str) -> String {
