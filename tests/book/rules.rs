@@ -63,7 +63,7 @@ const FIRST: [(&str, &str); 8] = [
 ];
 
 /// The words in front of a number that make it a pid, also where the number is short.
-const BEFORE_PID: [&str; 15] = [
+const BEFORE_PID: [&str; 16] = [
     "=",
     "process",
     "pid",
@@ -76,6 +76,7 @@ const BEFORE_PID: [&str; 15] = [
     "P_PID,",
     "kill(",
     "cutaway-ns-",
+    "cutaway-cgroup-",
     "cutaway-chroot-",
     "jail-",
     "child",
