@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::sheet::Kind;
+use super::spaces;
 use super::traits::{self, Place, Trait};
 use super::trial::Trial;
 use crate::probe::work::{self, Worker};
@@ -83,6 +84,8 @@ pub enum Predicate {
         #[serde(default)]
         at_most: Option<u64>,
     },
+    /// One of these is so: where the files of a group have other names in another version.
+    Either(Vec<Predicate>),
     /// The file has one owner here and another one for a process of the lab that is root in its user namespace.
     OwnedApart(String),
     /// Two processes of the lab in different namespaces of this kind have the same file, fifo or pipe open, or the
@@ -108,6 +111,23 @@ pub enum Predicate {
     DeadRuns(usize),
     /// No run that has died has anything left.
     NoLeftovers,
+    /// Nobody is in a namespace of this kind, and a process of the lab keeps it by a descriptor.
+    Kept {
+        /// The kind.
+        kind: Kind,
+        /// Note which one it was under this name, for `inhabited` in a later stage.
+        #[serde(default)]
+        remember: Option<String>,
+    },
+    /// A process of the lab is in the namespace that was noted under this name.
+    Inhabited {
+        /// Its kind.
+        kind: Kind,
+        /// The name.
+        noted: String,
+    },
+    /// Two of the lab's processes are in network namespaces that a veth pair joins, and a packet has passed.
+    Wired,
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
 }
@@ -222,6 +242,14 @@ fn reason(name: &str, cause: &std::io::Error) -> String {
 }
 
 impl Predicate {
+    /// The file that it is about, if it is about one.
+    fn path(&self) -> Option<&str> {
+        match self {
+            Self::FileIs { path, .. } | Self::Number { path, .. } | Self::SameText { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Looks.
     ///
     /// # Errors
@@ -246,6 +274,7 @@ impl Predicate {
             Self::Number { path, key, at_least, at_most } => {
                 number(bench, path, key.as_deref(), *at_least, *at_most)
             }
+            Self::Either(all) => either(bench, all),
             Self::OwnedApart(path) => owned_apart(bench, path),
             Self::SharedChannel(kind) => shared_channel(bench, *kind),
             Self::HostnameKept => hostname_kept(bench),
@@ -255,6 +284,12 @@ impl Predicate {
             Self::InitExits(code) => bench.trial()?.exits(*code),
             Self::DeadRuns(least) => dead_runs(bench, *least),
             Self::NoLeftovers => no_leftovers(bench),
+            Self::Kept { kind, remember } => kept(bench, *kind, remember.as_deref()),
+            Self::Inhabited { kind, noted } => match bench.facts.get(noted).and_then(Json::as_u64) {
+                Some(number) => spaces::inhabited(*kind, number, bench.workers()),
+                None => Err("an earlier stage has noted nothing".to_owned()),
+            },
+            Self::Wired => spaces::wired(bench.workers()),
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }
@@ -292,6 +327,14 @@ fn processes(
         bench.noted.borrow_mut().insert(noted.to_owned(), Json::Array(all));
     }
     Ok(names(&found))
+}
+
+fn kept(bench: &Bench<'_>, kind: Kind, remember: Option<&str>) -> Seen {
+    let (number, text) = spaces::kept(kind, bench.workers())?;
+    if let Some(noted) = remember {
+        bench.noted.borrow_mut().insert(noted.to_owned(), json!(number));
+    }
+    Ok(text)
 }
 
 /// Those that were noted as pid and start time.
@@ -379,6 +422,19 @@ fn number(bench: &Bench<'_>, path: &str, key: Option<&str>, least: Option<u64>, 
     let Some(seen) = seen else { return Err(format!("{shown} is {}", quoted(word))) };
     let fits = least.is_none_or(|least| seen >= least) && most.is_none_or(|most| seen <= most);
     if fits { Ok(format!("{shown} is {word}")) } else { Err(format!("{shown} is {word}")) }
+}
+
+/// The first that is so. If none is, what is seen of one whose file is there says more than a file that is not.
+fn either(bench: &Bench<'_>, all: &[Predicate]) -> Seen {
+    let mut failed = Vec::new();
+    for one in all {
+        match one.look(bench) {
+            Ok(seen) => return Ok(seen),
+            Err(seen) => failed.push((one.path().is_none_or(|path| bench.path(path).exists()), seen)),
+        }
+    }
+    let shown = failed.iter().find(|(is_there, _)| *is_there).or(failed.first());
+    Err(shown.map_or_else(|| "nothing was looked for".to_owned(), |(_, seen)| seen.clone()))
 }
 
 /// The processes that are root in a user namespace of their own.

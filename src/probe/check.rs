@@ -2,14 +2,18 @@
 //!
 //! Nothing is tried out: a check reads, and where reading is impossible the claim does not hold and says why.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::root::{self, Identity};
-use super::{Claim, Origin, cgroup, fds, ipc, known, links, mounts, privileges, process, read};
+use super::{
+    Claim, Origin, census, cgroup, fds, ipc, known, links, mounts, privileges, process, read, wires,
+};
 use crate::sys::Value;
 use crate::sys::flags::{CapSet, CloneFlags};
+use crate::sys::netlink::dump;
 
 impl Claim {
     /// Checks the claim for this process.
@@ -66,6 +70,23 @@ impl Claim {
                 same(&path.display().to_string(), &seen.display().to_string(), "group")
             }
             Self::Owner { path, uid } => owner(path, *uid),
+            Self::Namespace { fd, kind, number } => {
+                let (found, seen) = census::of_descriptor(known(fd)).ok_or("no namespace")?;
+                same(&format!("{kind}:[{number}]"), &format!("{found}:[{seen}]"), "it is")
+            }
+            Self::LinkDown(name) => match links::is_up(name) {
+                Ok(Some(false)) => Ok(()),
+                Ok(Some(true)) => Err(format!("{name} is up")),
+                _ => link_up(name),
+            },
+            Self::NoLink(name) => match links::is_up(name) {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) => Err(format!("{name} is there")),
+                Err(_) => link_up(name),
+            },
+            Self::Peer { link, index } => peer(link, *index),
+            Self::Neighbour { address, known } => neighbour(*address, *known),
+            Self::Learned { socket, least } => learned(known(socket), *least),
             Self::HostRoot(pid) => root_is(pid.as_ref(), &host_root(origin)?),
             Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
             Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
@@ -180,6 +201,31 @@ fn link_up(name: &str) -> Result<(), String> {
         Ok(None) => Err(format!("no interface {name}")),
         Err(errno) => Err(format!("network interfaces cannot be read: {errno:?}")),
     }
+}
+
+fn peer(name: &str, index: u32) -> Result<(), String> {
+    let unreadable = |errno| format!("network interfaces cannot be read: {errno:?}");
+    let link = wires::interface(name).map_err(unreadable)?.ok_or_else(|| format!("no interface {name}"))?;
+    match (link.peer, link.peer_namespace) {
+        (Some(peer), Some(_)) => same(&index, &peer, "interface"),
+        (Some(peer), None) => Err(format!("interface {peer} of the same network namespace")),
+        _ => Err(format!("{name} has no other end")),
+    }
+}
+
+fn neighbour(address: Ipv4Addr, known: bool) -> Result<(), String> {
+    let found = wires::neighbours()?.into_iter().find(|one| one.address == address);
+    match (found.and_then(|one| one.hardware), known) {
+        (Some(_), true) | (None, false) => Ok(()),
+        (Some(hardware), false) => Err(format!("{hardware} has it")),
+        (None, true) => Err("nobody has answered".to_owned()),
+    }
+}
+
+fn learned(socket: i64, least: usize) -> Result<(), String> {
+    let fd = i32::try_from(socket).map_err(|_| "no socket".to_owned())?;
+    let all = dump::learned(fd).map_err(|errno| format!("the bridge cannot be read: {errno:?}"))?;
+    if all.len() >= least { Ok(()) } else { Err(all.len().to_string()) }
 }
 
 fn file_holds(path: &Path, text: &str) -> Result<(), String> {

@@ -56,8 +56,11 @@ fn closing(plan: &Plan, command: &[String], style: &Style) -> String {
         format!("cutaway {}", words.join(" "))
     };
     let undone = plan.steps.iter().any(has_undo);
-    let undone =
-        if undone { " Every undo above is carried out at the end, or when a step fails." } else { "" };
+    let undone = match (undone, &plan.stays) {
+        (false, _) => "",
+        (true, None) => " Every undo above is carried out at the end, or when a step fails.",
+        (true, Some(_)) => " Every undo above is carried out when a step fails. Otherwise it is kept.",
+    };
     let text = format!("Nothing was done.{undone} To perform this:");
     format!("\n{}   {}\n", indented(&text, 1, Paint::Plain, style), style.text(command.trim_end()))
 }

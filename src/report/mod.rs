@@ -9,6 +9,7 @@ pub mod failure;
 pub mod gauge;
 mod lanes;
 pub mod narrator;
+pub mod picture;
 pub mod recorder;
 mod run;
 pub mod screen;

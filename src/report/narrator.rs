@@ -446,6 +446,7 @@ fn finished(event: &Event) -> (String, Paint) {
     match (errno, allowed) {
         (Some(name), true) => (format!("{call} {}  (expected)", manual::errno_named(name)), Paint::Notice),
         (Some(name), false) => (format!("{call} {}", manual::errno_named(name)), Paint::Bad),
+        (None, true) => (format!("{call}  (a refusal, as expected)"), Paint::Notice),
         (None, _) if result == UNSEEN => (format!("{call}  (it may outlive the telling)"), Paint::Plain),
         (None, _) if *inferred => {
             (format!("{call}  (concluded: the report socket closed, as it does on exec)"), Paint::Plain)
