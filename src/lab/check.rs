@@ -87,6 +87,8 @@ pub enum Predicate {
         #[serde(default)]
         at_most: Option<u64>,
     },
+    /// One of these is so: where the files of a group have other names in another version.
+    Either(Vec<Predicate>),
     /// The file has one owner here and another one for a process of the lab that is root in its user namespace.
     OwnedApart(String),
     /// Two processes of the lab in different namespaces of this kind have the same file, fifo or pipe open, or the
@@ -289,6 +291,14 @@ fn reason(name: &str, cause: &std::io::Error) -> String {
 }
 
 impl Predicate {
+    /// The file that it is about, if it is about one.
+    fn path(&self) -> Option<&str> {
+        match self {
+            Self::FileIs { path, .. } | Self::Number { path, .. } | Self::SameText { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Looks.
     ///
     /// # Errors
@@ -314,6 +324,7 @@ impl Predicate {
             Self::Number { path, key, at_least, at_most } => {
                 number(bench, path, key.as_deref(), *at_least, *at_most)
             }
+            Self::Either(all) => either(bench, all),
             Self::OwnedApart(path) => owned_apart(bench, path),
             Self::SharedChannel(kind) => shared_channel(bench, *kind),
             Self::HostnameKept => hostname_kept(bench),
@@ -482,6 +493,19 @@ fn number(bench: &Bench<'_>, path: &str, key: Option<&str>, least: Option<u64>, 
     let Some(seen) = seen else { return Err(format!("{shown} is {}", quoted(word))) };
     let fits = least.is_none_or(|least| seen >= least) && most.is_none_or(|most| seen <= most);
     if fits { Ok(format!("{shown} is {word}")) } else { Err(format!("{shown} is {word}")) }
+}
+
+/// The first that is so. If none is, what is seen of one whose file is there says more than a file that is not.
+fn either(bench: &Bench<'_>, all: &[Predicate]) -> Seen {
+    let mut failed = Vec::new();
+    for one in all {
+        match one.look(bench) {
+            Ok(seen) => return Ok(seen),
+            Err(seen) => failed.push((one.path().is_none_or(|path| bench.path(path).exists()), seen)),
+        }
+    }
+    let shown = failed.iter().find(|(is_there, _)| *is_there).or(failed.first());
+    Err(shown.map_or_else(|| "nothing was looked for".to_owned(), |(_, seen)| seen.clone()))
 }
 
 /// The processes that are root in a user namespace of their own.

@@ -78,6 +78,7 @@ const BEFORE_PID: [&str; 16] = [
     "P_PID,",
     "kill(",
     "cutaway-ns-",
+    "cutaway-cgroup-",
     "cutaway-chroot-",
     "jail-",
     "child",
