@@ -310,13 +310,11 @@ fn every_anchor_is_one_pair_and_every_listing_has_one() {
 }
 
 /// Commands without a chapter that names them in its third line, each with its reason.
-const WITHOUT_CHAPTER: [(&str, &str); 6] = [
+const WITHOUT_CHAPTER: [(&str, &str); 4] = [
     ("book", "it shows the chapters"),
     ("lab", "every chapter has one"),
     ("layers", "chapter 7 is being written"),
     ("image", "chapter 7 is being written"),
-    ("cgroup", "chapters 22 to 25 are being written"),
-    ("stats", "chapter 25 is being written"),
 ];
 
 #[test]
