@@ -10,9 +10,13 @@ use cutaway::error::{Error, Result, exit};
 use cutaway::plan::Plan;
 use cutaway::report::{Observer, explain, failure, screen};
 use cutaway::sys::{Linux, process};
+use cutaway::workload;
 
 fn main() -> ExitCode {
     process::default_sigpipe();
+    if let Some(words) = workload::asked(std::env::args_os()) {
+        return workload::run(&words);
+    }
     let matches = match cli::parse() {
         Ok(matches) => matches,
         Err(error) => return usage(&error),

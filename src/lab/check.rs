@@ -14,6 +14,7 @@ use serde_json::{Value as Json, json};
 
 use super::images;
 use super::sheet::Kind;
+use super::spaces;
 use super::traits::{self, Place, Trait};
 use super::trial::Trial;
 use crate::probe::work::{self, Worker};
@@ -136,6 +137,23 @@ pub enum Predicate {
         /// The file of the lab with its content.
         like: String,
     },
+    /// Nobody is in a namespace of this kind, and a process of the lab keeps it by a descriptor.
+    Kept {
+        /// The kind.
+        kind: Kind,
+        /// Note which one it was under this name, for `inhabited` in a later stage.
+        #[serde(default)]
+        remember: Option<String>,
+    },
+    /// A process of the lab is in the namespace that was noted under this name.
+    Inhabited {
+        /// Its kind.
+        kind: Kind,
+        /// The name.
+        noted: String,
+    },
+    /// Two of the lab's processes are in network namespaces that a veth pair joins, and a packet has passed.
+    Wired,
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
 }
@@ -290,6 +308,12 @@ impl Predicate {
             Self::NamesBlob { path, image, file, like } => {
                 images::names_blob(&bench.text(path)?, &bench.path(image), file, &bench.text(like)?)
             }
+            Self::Kept { kind, remember } => kept(bench, *kind, remember.as_deref()),
+            Self::Inhabited { kind, noted } => match bench.facts.get(noted).and_then(Json::as_u64) {
+                Some(number) => spaces::inhabited(*kind, number, bench.workers()),
+                None => Err("an earlier stage has noted nothing".to_owned()),
+            },
+            Self::Wired => spaces::wired(bench.workers()),
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }
@@ -327,6 +351,14 @@ fn processes(
         bench.noted.borrow_mut().insert(noted.to_owned(), Json::Array(all));
     }
     Ok(names(&found))
+}
+
+fn kept(bench: &Bench<'_>, kind: Kind, remember: Option<&str>) -> Seen {
+    let (number, text) = spaces::kept(kind, bench.workers())?;
+    if let Some(noted) = remember {
+        bench.noted.borrow_mut().insert(noted.to_owned(), json!(number));
+    }
+    Ok(text)
 }
 
 /// Those that were noted as pid and start time.

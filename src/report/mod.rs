@@ -2,12 +2,14 @@
 //!
 //! They all see the same [`event::Event`]s, so that none of them can tell another story.
 
+pub mod chart;
 pub mod event;
 pub mod explain;
 pub mod failure;
 pub mod gauge;
 mod lanes;
 pub mod narrator;
+pub mod picture;
 pub mod recorder;
 mod run;
 pub mod screen;

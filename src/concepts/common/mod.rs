@@ -1,5 +1,11 @@
-//! What several concepts tell in the same way: the birth of a child, a command, the image that a root is made of.
+//! What several concepts tell in the same way: the birth of a child, a command, a report, the image that a root is made of,
+//! groups and their limits.
 
+pub mod amount;
 pub mod birth;
 pub mod command;
+pub mod group;
+pub mod groups;
+pub mod limits;
+pub mod page;
 pub mod picture;

@@ -11,7 +11,6 @@ mod diff;
 mod explorer;
 mod file;
 mod history;
-pub(super) mod page;
 mod record;
 mod tree;
 mod wasted;
@@ -23,6 +22,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, ArgMatches, Args, FromArgMatches};
 
+pub(super) use super::common::page;
 use super::limits::LimitArgs;
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
