@@ -295,6 +295,20 @@ fn a_reset_ends_what_works_there_and_nothing_else() {
 }
 
 #[test]
+fn a_state_directory_behind_a_link_does_as_well() {
+    let Some(bed) = Bed::new(Who::User) else { return };
+    let real = bed.folder("real");
+    std::os::unix::fs::symlink(real, bed.state()).unwrap();
+    let lab = Lab::find("02").unwrap();
+    let student = Student { bed, lab: &lab };
+    student.says(&["start"]).exits(0);
+    student.solve();
+    student.says(&["check"]).exits(0);
+    student.says(&["reset"]).exits(0);
+    student.nobody_works_there();
+}
+
+#[test]
 fn what_is_mounted_in_a_lab_is_taken_down_and_stays_whole() {
     let Some((bed, lab)) = started("31", &Lab::all().unwrap(), Who::Root) else { return };
     let student = Student { bed, lab: &lab };
