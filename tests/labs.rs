@@ -185,6 +185,14 @@ const ALSO_RIGHT: &[(&str, &str)] = &[
 /// Ways that do not lead there, and what the check has to say about them.
 const WRONG: &[(&str, &str, &str)] = &[
     ("02", "sleep 1000 &", "has not ended"),
+    ("07", "mkdir image", "image"),
+    ("07", "cutaway lab solution 07 | sed '1d;/wh.secret/s/.*/:/' | sh", "a container still sees it"),
+    ("07", "cutaway lab solution 07 | sed 1d | sh; printf x >>image/blobs/sha256/$(cat where)", "bytes"),
+    (
+        "07",
+        "cutaway lab solution 07 | sed 1d | sh; ls image/blobs/sha256 | grep -v $(cat where) | head -n 1 >other; mv other where",
+        "is not the blob that holds it",
+    ),
     (
         "10",
         "for one in 1 2 3; do unshare -Uru sh -c 'hostname box; exec sleep 1000' & done; sleep 1",

@@ -12,12 +12,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::images;
 use super::sheet::Kind;
 use super::spaces;
 use super::traits::{self, Place, Trait};
 use super::trial::Trial;
 use crate::probe::work::{self, Worker};
-use crate::probe::{Probe, inside, tree};
+use crate::probe::{Probe, inside, overlay, tree};
 use crate::state::journal;
 use crate::sys::flags::CloneFlags;
 
@@ -70,6 +71,8 @@ pub enum Predicate {
     },
     /// There is nothing of this name.
     Absent(String),
+    /// The directory is marked: nothing of the layers below it counts.
+    Opaque(String),
     /// A file holds a number within these bounds, as files of a group do; `max` is more than any number.
     Number {
         /// The file.
@@ -84,6 +87,8 @@ pub enum Predicate {
         #[serde(default)]
         at_most: Option<u64>,
     },
+    /// One of these is so: where the files of a group have other names in another version.
+    Either(Vec<Predicate>),
     /// The file has one owner here and another one for a process of the lab that is root in its user namespace.
     OwnedApart(String),
     /// Two processes of the lab in different namespaces of this kind have the same file, fifo or pipe open, or the
@@ -144,6 +149,33 @@ pub enum Predicate {
         /// The layer that something was refused by.
         #[serde(default)]
         layer: Option<String>,
+    },
+    /// The folder is an image of so many layers, and every digest in it is that of its bytes.
+    Image {
+        /// The folder, an OCI image layout.
+        path: String,
+        /// How many layers.
+        layers: usize,
+    },
+    /// In an image, a layer has a file, a later one deletes it, and no container sees it.
+    DeletedNotGone {
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
+    },
+    /// A file names the blob of the layer that holds such a file: its digest, or the beginning of it.
+    NamesBlob {
+        /// The student's file.
+        path: String,
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
     },
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
@@ -259,6 +291,14 @@ fn reason(name: &str, cause: &std::io::Error) -> String {
 }
 
 impl Predicate {
+    /// The file that it is about, if it is about one.
+    fn path(&self) -> Option<&str> {
+        match self {
+            Self::FileIs { path, .. } | Self::Number { path, .. } | Self::SameText { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Looks.
     ///
     /// # Errors
@@ -280,9 +320,11 @@ impl Predicate {
                 Err(_) => Ok(format!("there is no {path}")),
                 Ok(meta) => Err(format!("{path} is there: a {}", tree::kind(&meta))),
             },
+            Self::Opaque(path) => opaque(bench, path),
             Self::Number { path, key, at_least, at_most } => {
                 number(bench, path, key.as_deref(), *at_least, *at_most)
             }
+            Self::Either(all) => either(bench, all),
             Self::OwnedApart(path) => owned_apart(bench, path),
             Self::SharedChannel(kind) => shared_channel(bench, *kind),
             Self::HostnameKept => hostname_kept(bench),
@@ -300,6 +342,13 @@ impl Predicate {
             Self::Wired => spaces::wired(bench.workers()),
             Self::Grouped { path, by } => grouped(bench, path, by),
             Self::Doctor { path, works, layer } => doctor(bench, path, *works, layer.as_deref()),
+            Self::Image { path, layers } => images::is_image(&bench.path(path), *layers),
+            Self::DeletedNotGone { image, file, like } => {
+                images::deleted_is_not_gone(&bench.path(image), file, &bench.text(like)?)
+            }
+            Self::NamesBlob { path, image, file, like } => {
+                images::names_blob(&bench.text(path)?, &bench.path(image), file, &bench.text(like)?)
+            }
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }
@@ -411,6 +460,18 @@ fn same_text(bench: &Bench<'_>, path: &str, like: &str) -> Seen {
     Err(format!("{path} holds {}, {like} holds {}", quoted(&own), quoted(&other)))
 }
 
+fn opaque(bench: &Bench<'_>, path: &str) -> Seen {
+    let whole = bench.path(path);
+    let meta = fs::symlink_metadata(&whole).map_err(|cause| reason(path, &cause))?;
+    if !meta.is_dir() {
+        return Err(format!("{path} is a {}", tree::kind(&meta)));
+    }
+    if overlay::is_opaque(&whole) {
+        return Ok(format!("{path} is marked"));
+    }
+    Err(format!("{path} is a directory that is not marked"))
+}
+
 fn exists(bench: &Bench<'_>, path: &str, wanted: Option<&str>) -> Seen {
     let meta = fs::symlink_metadata(bench.path(path)).map_err(|cause| reason(path, &cause))?;
     let seen = tree::kind(&meta);
@@ -432,6 +493,19 @@ fn number(bench: &Bench<'_>, path: &str, key: Option<&str>, least: Option<u64>, 
     let Some(seen) = seen else { return Err(format!("{shown} is {}", quoted(word))) };
     let fits = least.is_none_or(|least| seen >= least) && most.is_none_or(|most| seen <= most);
     if fits { Ok(format!("{shown} is {word}")) } else { Err(format!("{shown} is {word}")) }
+}
+
+/// The first that is so. If none is, what is seen of one whose file is there says more than a file that is not.
+fn either(bench: &Bench<'_>, all: &[Predicate]) -> Seen {
+    let mut failed = Vec::new();
+    for one in all {
+        match one.look(bench) {
+            Ok(seen) => return Ok(seen),
+            Err(seen) => failed.push((one.path().is_none_or(|path| bench.path(path).exists()), seen)),
+        }
+    }
+    let shown = failed.iter().find(|(is_there, _)| *is_there).or(failed.first());
+    Err(shown.map_or_else(|| "nothing was looked for".to_owned(), |(_, seen)| seen.clone()))
 }
 
 /// The processes that are root in a user namespace of their own.

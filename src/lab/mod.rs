@@ -6,6 +6,7 @@
 //! nothing here knows which commands somebody typed.
 
 pub mod check;
+mod images;
 pub mod need;
 pub mod sheet;
 mod spaces;
@@ -62,6 +63,8 @@ pub const ALL: &[Source] = &[
     lab!("04-way-out", "enter"),
     lab!("05-grid", "grid"),
     lab!("06-three-bugs", "swap"),
+    lab!("07-deleted", "secret"),
+    lab!("08-upper", "lower/conf/a", "lower/docs/readme", "lower/motd", "lower/old", "prediction"),
     lab!("10-rename"),
     lab!("11-channel", "word"),
     lab!("12-two-lines"),
@@ -71,6 +74,10 @@ pub const ALL: &[Source] = &[
     lab!("16-real-path"),
     lab!("17-kept"),
     lab!("18-cable"),
+    lab!("22-leaf"),
+    lab!("23-page-cache", "reader"),
+    lab!("24-bomb", "bomb"),
+    lab!("25-frozen"),
     lab!("30-leak", "runtime"),
     lab!("31-order", "order"),
     lab!("34-nothing-left"),
