@@ -14,6 +14,7 @@
 //! | inode | numbers of namespaces | those of a freshly booted host, then 4026532201 and so on |
 //! | file | inode numbers of files, `#` and a number | 131073 and so on, in order of appearance |
 //! | directory | device and inode of a directory | `8:1 inode 2` for the root, others in order of appearance |
+//! | file | inodes of files behind a `#` | 131073 and so on, in order of appearance |
 //! | digest | twelve digits or more of a digest in the stores: the demo image is made from the machine's programs | others, in order of appearance |
 //! | key | numbers drawn by lot: `0x` and six hexadecimal digits or more, names made from them | 5eed0001 and so on |
 //!
@@ -50,6 +51,7 @@ pub struct Seen {
     fresh: u32,
     digests: HashMap<String, String>,
     keys: HashMap<String, String>,
+    files: HashMap<String, String>,
 }
 
 /// The namespaces of a host that has nothing but its first ones.
@@ -77,12 +79,9 @@ const BEFORE_PID: &[&str] = &[
     "self",
     "P_PID,",
     "kill(",
-    "cutaway-ns-",
-    "cutaway-cgroup-",
-    "cutaway-chroot-",
-    "jail-",
     "child",
-    "overlay-",
+    "\"newuidmap\", \"",
+    "\"newgidmap\", \"",
 ];
 
 impl Seen {
@@ -177,6 +176,10 @@ impl Seen {
             let next = (131_073 + self.files.len()).to_string();
             return Some(self.files.entry(word.to_owned()).or_insert(next).clone());
         }
+        if digits && before.ends_with('#') {
+            let next = (131_073 + self.files.len()).to_string();
+            return Some(self.files.entry(word.to_owned()).or_insert(next).clone());
+        }
         if digits && is_pid(word, before, after, run) {
             let next = (4711 + self.pids.len()).to_string();
             return Some(self.pids.entry(word.to_owned()).or_insert(next).clone());
@@ -253,7 +256,10 @@ fn is_pid(word: &str, before: &str, after: &str, run: &Run) -> bool {
     let (chapter, command, now) = run.pids;
     let since =
         |from: u32| if from <= now { from < number && number <= now } else { number > from || number <= now };
-    let named = BEFORE_PID.iter().any(|name| before.trim_end().ends_with(name));
+    // `cutaway-ns-4711` is named after a process, `CVE-2024-21626` is not.
+    let suffix =
+        before.strip_suffix('-').is_some_and(|name| name.ends_with(|last: char| last.is_ascii_alphabetic()));
+    let named = suffix || BEFORE_PID.iter().any(|name| before.trim_end().ends_with(name));
     let alone =
         !before.ends_with(['.', ':', '[']) && !after.starts_with(['.', ':']) || before.ends_with("/proc/");
     // A number that stands anywhere is believed to be a pid only if it is one of this command.
