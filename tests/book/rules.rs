@@ -14,7 +14,6 @@
 //! | inode | numbers of namespaces | those of a freshly booted host, then 4026532201 and so on |
 //! | file | inode numbers of files, `#` and a number | 131073 and so on, in order of appearance |
 //! | directory | device and inode of a directory | `8:1 inode 2` for the root, others in order of appearance |
-//! | file | inodes of files behind a `#` | 131073 and so on, in order of appearance |
 //! | digest | twelve digits or more of a digest in the stores: the demo image is made from the machine's programs | others, in order of appearance |
 //! | key | numbers drawn by lot: `0x` and six hexadecimal digits or more, names made from them | 5eed0001 and so on |
 //!
@@ -45,7 +44,6 @@ pub struct Run {
 pub struct Seen {
     pids: HashMap<String, String>,
     inodes: HashMap<String, String>,
-    files: HashMap<String, String>,
     directories: HashMap<String, String>,
     in_memory: HashMap<String, String>,
     fresh: u32,
@@ -173,10 +171,6 @@ impl Seen {
             return Some(self.inode(word, before));
         }
         if digits && before.ends_with('#') && word.len() >= 3 {
-            let next = (131_073 + self.files.len()).to_string();
-            return Some(self.files.entry(word.to_owned()).or_insert(next).clone());
-        }
-        if digits && before.ends_with('#') {
             let next = (131_073 + self.files.len()).to_string();
             return Some(self.files.entry(word.to_owned()).or_insert(next).clone());
         }
