@@ -15,3 +15,4 @@ pub mod probe;
 pub mod report;
 pub mod state;
 pub mod sys;
+pub mod workload;

@@ -11,9 +11,13 @@ use cutaway::plan::Plan;
 use cutaway::report::keeper::Keeper;
 use cutaway::report::{Observer, explain, failure, screen};
 use cutaway::sys::{Linux, process};
+use cutaway::workload;
 
 fn main() -> ExitCode {
     process::default_sigpipe();
+    if let Some(words) = workload::asked(std::env::args_os()) {
+        return workload::run(&words);
+    }
     let matches = match cli::parse() {
         Ok(matches) => matches,
         Err(error) => return usage(&error),

@@ -3,14 +3,18 @@
 //! This test starts itself again under strace; that second process makes every sample call, most of which
 //! fail, and prints how cutaway writes it. Then both texts are compared.
 
+use std::os::fd::AsRawFd;
 use std::process::Command;
 
-use cutaway::sys::syscall::Prctl;
+use cutaway::sys::netlink::Message;
+use cutaway::sys::syscall::{Netlink, Prctl, SocketOption};
 use cutaway::sys::{Kernel, Linux, Syscall, Value, manual, netlink, samples};
 use nix::sys::socket::{NetlinkAddr, bind};
 
 /// Marks the process that makes the calls.
 const PERFORM: &str = "CUTAWAY_TEST_PERFORM";
+/// Marks the process that sends the requests, in a network namespace of its own.
+const REQUEST: &str = "CUTAWAY_TEST_REQUEST";
 
 /// Reasons to skip are failures where everything must run.
 fn skip(reason: &str) {
@@ -84,10 +88,62 @@ fn every_call_is_printed_as_strace_prints_it() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let printed = String::from_utf8(output.stdout).unwrap();
     let trace = std::fs::read_to_string(&trace).unwrap();
-    compare(&printed, &trace);
+    compare(&printed, &trace, samples::all().len());
 }
 
-fn compare(printed: &str, trace: &str) {
+/// Sends every request. All of it happens in a network namespace that this process was started in.
+fn request() {
+    println!();
+    let call = |call: Syscall| (call.clone(), Linux.call(&call).expect("a call on a socket"));
+    let (_, made) = call(Syscall::Socket { protocol: Netlink::Route });
+    let fd = Value::Known(made.value);
+    bind(i32::try_from(made.value).expect("a descriptor"), &NetlinkAddr::new(0, 0))
+        .expect("a netlink socket can be bound");
+    call(Syscall::Setsockopt { fd: fd.clone(), option: SocketOption::ExtendedAck });
+    let namespace = std::fs::File::open("/proc/self/ns/net").expect("a network namespace");
+    for (index, request) in samples::requests(namespace.as_raw_fd()).into_iter().enumerate() {
+        let message = Message { sequence: u32::try_from(index + 1).expect("a small number"), request };
+        let mut sent = Syscall::Sendto { fd: fd.clone(), message: message.clone() }.to_string();
+        let names = netlink::text::Names { link: &|_| None, descriptor: None };
+        // strace shows the data of a veth pair as bytes.
+        if let Some((told, raw)) = netlink::text::veth(&message.encode(), &names) {
+            assert!(sent.contains(&told), "{sent}");
+            sent = sent.replace(&told, &raw);
+        }
+        let (_, returned) = call(Syscall::Sendto { fd: fd.clone(), message });
+        println!("{}\t{sent} = {}", index * 2, returned.value);
+        let (receive, returned) = call(Syscall::Recvfrom { fd: fd.clone() });
+        let answer = netlink::answer(&returned.answer).unwrap_or_default();
+        println!("{}\t{} = {}", index * 2 + 1, receive.answered(&answer), returned.value);
+    }
+}
+
+#[test]
+fn every_request_is_printed_as_strace_prints_it() {
+    if std::env::var_os(REQUEST).is_some() {
+        return request();
+    }
+    let name = "every_request_is_printed_as_strace_prints_it";
+    let dir = tempfile::tempdir().unwrap();
+    let trace = dir.path().join("trace");
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--net", "strace", "-f", "-a1", "-s", "65536", "-e", "signal=none", "-o"])
+        .arg(&trace)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .env(REQUEST, "1")
+        .output();
+    let Ok(output) = output else { return skip("unshare is not installed") };
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    if ["unshare failed", "PTRACE", "failed to execute"].iter().any(|why| stderr.contains(why)) {
+        return skip(&stderr);
+    }
+    assert!(output.status.success(), "{stderr}");
+    let printed = String::from_utf8(output.stdout).unwrap();
+    compare(&printed, &std::fs::read_to_string(&trace).unwrap(), samples::requests(0).len() * 2);
+}
+
+fn compare(printed: &str, trace: &str, expected: usize) {
     // `PID call(…) = …`: the pid is cut off. The pieces of an interrupted line do not occur: one thread calls.
     let traced: Vec<&str> =
         trace.lines().filter_map(|line| line.split_once(' ')).map(|(_, rest)| rest.trim_start()).collect();
@@ -112,7 +168,7 @@ fn compare(printed: &str, trace: &str) {
             differences.push(format!("cutaway {ours}\nstrace  {theirs}"));
         }
     }
-    assert_eq!(compared, samples::all().len());
+    assert_eq!(compared, expected);
     assert!(differences.is_empty(), "{} differ:\n{}", differences.len(), differences.join("\n"));
 }
 
@@ -122,10 +178,10 @@ fn same(ours: &str, theirs: &str) -> bool {
         (Some(from), Some(to)) if from < to => format!("{},{}", &text[..from], &text[to..]),
         _ => text.to_owned(),
     };
-    if ours.is_empty() || ours.starts_with("sendto(-1") {
+    if ours.is_empty() || ours.starts_with("sendto(-1, [{nlmsg") {
         return true;
     }
-    match ours.split_once("<answer>") {
+    match ours.split_once("<answer>").or_else(|| ours.split_once("<datagram>")) {
         Some((before, after)) => theirs.starts_with(before) && theirs.ends_with(after),
         None => ours == without_address(theirs),
     }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 /// Every room.
-const ROOMS: [&str; 7] = ["mnt", "uts", "ipc", "pid", "user", "time", "cgroup"];
+const ROOMS: [&str; 8] = ["mnt", "uts", "ipc", "pid", "user", "net", "time", "cgroup"];
 /// An id that no account has: an ordinary user, for a test that runs as root.
 const ORDINARY: u32 = 54_321;
 

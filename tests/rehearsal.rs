@@ -274,9 +274,21 @@ const LINES: &[&[&str]] = &[
     &["ns", "ipc"],
     &["ns", "pid"],
     &["ns", "user"],
+    &["ns", "net"],
     &["ns", "time"],
     &["ns", "cgroup"],
     &["doctor"],
+    &["ns", "uts", "--with", "mnt,pid,net"],
+    &["ns", "enter", "SELF", "--type", "all", "--", "/bin/true"],
+    &["ns", "pin", "net", "web"],
+    &["ns", "pin", "user", "web"],
+    &["cgroup", "rules"],
+    &["cgroup", "memory"],
+    &["cgroup", "cpu"],
+    &["cgroup", "pids"],
+    &["cgroup", "freeze"],
+    &["cgroup", "io"],
+    &["cgroup", "run", "--memory", "64m", "--cpus", "0.5", "--cpuset-cpus", "0", "--", "/bin/true"],
     &["lab", "start", "10"],
 ];
 
@@ -291,6 +303,9 @@ fn plans() -> Vec<Plan> {
 /// The last plan of a command, or the attempts that its report is made of, made as `--explain` makes it, and as if the caller were root or not.
 fn plan(line: &[&str], root: bool) -> Option<Plan> {
     let concept = concepts::ALL.iter().find(|concept| concept.name == line[0])?;
+    // A process that exists: the test's own.
+    let own = std::process::id().to_string();
+    let line: Vec<&str> = line.iter().map(|word| if *word == "SELF" { own.as_str() } else { word }).collect();
     let matches = (concept.command)().get_matches_from(line);
     let mut context = Context::new("/nowhere".into(), true, false);
     context.here.capabilities = if root { CapSet(u64::MAX) } else { CapSet::default() };

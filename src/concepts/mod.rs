@@ -4,6 +4,7 @@
 //! To add one: a folder here, a line in [`ALL`], a chapter, a lab. The tidy test names what is missing.
 
 pub mod book;
+pub mod cgroup;
 pub mod chroot;
 pub mod cleanup;
 mod common;
@@ -15,6 +16,7 @@ pub mod layers;
 pub mod limits;
 pub mod ns;
 pub mod run;
+pub mod stats;
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -153,7 +155,9 @@ pub const ALL: &[Concept] = &[
     layers::CONCEPT,
     image::CONCEPT,
     ns::CONCEPT,
+    cgroup::CONCEPT,
     run::CONCEPT,
+    stats::CONCEPT,
     lab::CONCEPT,
     cleanup::CONCEPT,
     book::CONCEPT,

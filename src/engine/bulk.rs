@@ -174,6 +174,7 @@ fn remove_tree(path: &Path) -> Result<Summary> {
 fn empty_group(path: &Path) -> Result<Summary> {
     let begun = Instant::now();
     let mut summary = Summary { subject: path.display().to_string(), ..Summary::default() };
+    thaw(path, &mut summary);
     loop {
         let Ok(text) = std::fs::read_to_string(path.join("cgroup.procs")) else { return Ok(summary) };
         let pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
@@ -187,6 +188,18 @@ fn empty_group(path: &Path) -> Result<Summary> {
             kill(pid, &mut summary);
         }
         std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A process that the freezer of version 1 holds does not die before it is thawed.
+fn thaw(path: &Path, summary: &mut Summary) {
+    let file = path.join("freezer.state");
+    if std::fs::read_to_string(&file).is_ok_and(|state| state.trim() != "THAWED")
+        && let Ok(mut open) = std::fs::OpenOptions::new().write(true).open(&file)
+    {
+        *summary.calls.entry("write".to_owned()).or_default() += 1;
+        // If it is refused, the processes do not die, and that is said.
+        let _ = open.write_all(b"THAWED");
     }
 }
 

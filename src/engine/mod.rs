@@ -14,6 +14,7 @@ mod link;
 mod spawn;
 mod undo;
 mod wait;
+mod watch;
 
 use std::collections::HashMap;
 use std::os::fd::{IntoRawFd, OwnedFd};
@@ -30,7 +31,7 @@ use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
 use crate::sys::flags::Signal;
 use crate::sys::process::Processes;
-use crate::sys::{Errno, Returned, Slots, Syscall, manual};
+use crate::sys::{Errno, Returned, Slots, Syscall, Text, manual};
 
 use link::{Link, Message};
 use spawn::Child;
@@ -301,6 +302,7 @@ impl<K: Processes + 'static> Engine<K> {
                 Ok(())
             }
             Action::Wait(wait) => self.wait(id, &wait),
+            Action::Watch(watch) => self.watch(id, &watch),
             Action::Look => Ok(()),
             Action::Skip(why) => {
                 self.emit(|engine| Event::Skipped {
@@ -340,14 +342,19 @@ impl<K: Processes + 'static> Engine<K> {
         let answer = returned.as_ref().map(|returned| returned.answer.clone()).unwrap_or_default();
         let value = returned.map(|returned| returned.value);
         let text = || match &syscall {
+            _ if answer.is_empty() => syscall.to_string(),
             Syscall::Recvfrom { .. } => syscall.answered(&describe_answer(&answer)),
+            Syscall::ReceiveDatagram { .. } => syscall.answered(&quoted(&answer)),
             _ => syscall.to_string(),
         };
-        let refused = value.is_err_and(|errno| call.refused == Some(errno as i32));
-        let tolerated = refused || value.is_err_and(|errno| call.allowed.contains(&(errno as i32)));
-        let allowed = tolerated || call.attempt.is_some() && value.is_err();
+        // Netlink refuses in its answer, and the call that receives it succeeds.
+        let errno = value.err().or_else(|| refusal(&syscall, &answer));
+        let refused = errno.is_some_and(|errno| call.refused == Some(errno as i32));
+        let tolerated = refused || errno.is_some_and(|errno| call.allowed.contains(&(errno as i32)));
+        let allowed = tolerated || call.attempt.is_some() && errno.is_some();
         self.emit(|engine| engine.call_event(id, &syscall, text(), value, us, undo, allowed));
         match value {
+            _ if tolerated => Ok(()),
             Ok(_) if call.refused.is_some() && self.kernel.is_real() => Err(not_refused(&syscall, call)),
             Ok(value) => {
                 if let Some(slot) = &call.into {
@@ -355,7 +362,6 @@ impl<K: Processes + 'static> Engine<K> {
                 }
                 check_answer(&syscall, &answer)
             }
-            Err(_) if tolerated => Ok(()),
             Err(errno) => Err(call_error(&syscall, errno)),
         }
     }
@@ -621,12 +627,31 @@ fn check_answer(syscall: &Syscall, answer: &[u8]) -> Result<(), Error> {
     match crate::sys::netlink::Ack::decode(answer) {
         Some(ack) => match ack.error {
             None => Ok(()),
-            Some(errno) => Err(call_error(syscall, errno)),
+            Some(errno) => {
+                let error = call_error(syscall, errno);
+                Err(match ack.words {
+                    Some(words) => error.kernel(words),
+                    None => error,
+                })
+            }
         },
         // Only a fake kernel gives no answer at all.
         None if answer.is_empty() => Ok(()),
         None => Err(Error::new("the kernel's answer to a netlink request is not an acknowledgement")),
     }
+}
+
+/// The errno in the kernel's answer to a netlink request.
+fn refusal(syscall: &Syscall, answer: &[u8]) -> Option<Errno> {
+    let Syscall::Recvfrom { .. } = syscall else { return None };
+    crate::sys::netlink::Ack::decode(answer)?.error
+}
+
+/// The bytes of a datagram, as strace quotes them.
+fn quoted(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    Text::bytes(bytes).quote(&mut text);
+    text
 }
 
 fn describe_answer(answer: &[u8]) -> String {

@@ -185,8 +185,8 @@ impl<K: Processes + 'static> Engine<K> {
 
     pub(super) fn open_gate(&mut self, name: &str) -> Flow {
         let message = Message::Gate(name.to_owned());
-        match self.children.last_mut() {
-            Some(child) if !child.reaped => {
+        match self.children.iter_mut().rfind(|child| !child.reaped) {
+            Some(child) => {
                 let sent = child.link.as_mut().map(|link| link.send(&message, None));
                 match sent {
                     Some(Ok(())) => Ok(()),
@@ -194,12 +194,12 @@ impl<K: Processes + 'static> Engine<K> {
                     _ => self.pass_gate(name),
                 }
             }
-            _ => self.tell_parent(&message, None),
+            None => self.tell_parent(&message, None),
         }
     }
 
     pub(super) fn pass_gate(&mut self, name: &str) -> Flow {
-        if self.children.last().is_none_or(|child| child.reaped) {
+        if self.children.iter().all(|child| child.reaped) {
             loop {
                 if let Some(at) = self.opened.iter().position(|open| open == name) {
                     self.opened.swap_remove(at);
@@ -211,7 +211,8 @@ impl<K: Processes + 'static> Engine<K> {
                 }
             }
         }
-        while !self.children.last_mut().is_some_and(|child| child.opened.remove(name)) {
+        let last = |child: &&mut Child| !child.reaped;
+        while !self.children.iter_mut().rfind(last).is_some_and(|child| child.opened.remove(name)) {
             self.hear_child_or_fail()?;
         }
         Ok(())
@@ -247,9 +248,11 @@ impl<K: Processes + 'static> Engine<K> {
 
     // The parent's side of the conversation.
 
-    /// Hears the last child, which must still have something to say before its part can be done.
+    /// Hears the last child that has not been collected, which must still have something to say before its part can be
+    /// done.
     fn hear_child_or_fail(&mut self) -> Flow {
-        let last = self.children.len().saturating_sub(1);
+        let alive = self.children.iter().rposition(|child| !child.reaped);
+        let last = alive.unwrap_or(self.children.len().saturating_sub(1));
         if self.hear_child(last)? {
             return Ok(());
         }

@@ -109,8 +109,10 @@ impl<K: Processes + 'static> Engine<K> {
     }
 }
 
-/// What an undo removes may already be gone.
+/// What an undo removes may already be gone. To unmount what is not mounted is EINVAL.
 #[must_use]
 pub fn gone_is_fine(syscall: Syscall) -> Call {
-    Call::from(syscall).or(Errno::ENOENT).or(Errno::ESRCH)
+    let unmounts = matches!(syscall, Syscall::Umount2 { .. });
+    let call = Call::from(syscall).or(Errno::ENOENT).or(Errno::ESRCH);
+    if unmounts { call.or(Errno::EINVAL) } else { call }
 }

@@ -196,7 +196,7 @@ impl<K: Processes + 'static> Engine<K> {
     }
 
     /// The child closed its end of the report socket. If it still lives, it is another program now.
-    fn tell_exec(&mut self, index: usize) {
+    pub(super) fn tell_exec(&mut self, index: usize) {
         let Some(child) = self.children.get_mut(index) else { return };
         if crate::probe::start_time(child.pid).is_some()
             && let Some(event) = child.executed()
@@ -380,7 +380,7 @@ pub(super) fn is_readable(fd: RawFd) -> bool {
     poll(&mut fds, PollTimeout::ZERO).is_ok_and(|count| count > 0)
 }
 
-fn open_pidfd(pid: i32) -> Result<OwnedFd, Error> {
+pub(super) fn open_pidfd(pid: i32) -> Result<OwnedFd, Error> {
     let pid = rustix::process::Pid::from_raw(pid).ok_or_else(|| Error::new("a child without a pid"))?;
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|errno| Error::io("could not watch the child", &errno.into()))

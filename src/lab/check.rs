@@ -13,6 +13,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::sheet::Kind;
+use super::spaces;
 use super::traits::{self, Place, Trait};
 use super::trial::Trial;
 use crate::probe::work::{self, Worker};
@@ -127,6 +128,23 @@ pub enum Predicate {
         #[serde(default)]
         layer: Option<String>,
     },
+    /// Nobody is in a namespace of this kind, and a process of the lab keeps it by a descriptor.
+    Kept {
+        /// The kind.
+        kind: Kind,
+        /// Note which one it was under this name, for `inhabited` in a later stage.
+        #[serde(default)]
+        remember: Option<String>,
+    },
+    /// A process of the lab is in the namespace that was noted under this name.
+    Inhabited {
+        /// Its kind.
+        kind: Kind,
+        /// The name.
+        noted: String,
+    },
+    /// Two of the lab's processes are in network namespaces that a veth pair joins, and a packet has passed.
+    Wired,
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
 }
@@ -276,6 +294,12 @@ impl Predicate {
             Self::NoLeftovers => no_leftovers(bench),
             Self::Grouped { path, by } => grouped(bench, path, by),
             Self::Doctor { path, works, layer } => doctor(bench, path, *works, layer.as_deref()),
+            Self::Kept { kind, remember } => kept(bench, *kind, remember.as_deref()),
+            Self::Inhabited { kind, noted } => match bench.facts.get(noted).and_then(Json::as_u64) {
+                Some(number) => spaces::inhabited(*kind, number, bench.workers()),
+                None => Err("an earlier stage has noted nothing".to_owned()),
+            },
+            Self::Wired => spaces::wired(bench.workers()),
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }
@@ -313,6 +337,14 @@ fn processes(
         bench.noted.borrow_mut().insert(noted.to_owned(), Json::Array(all));
     }
     Ok(names(&found))
+}
+
+fn kept(bench: &Bench<'_>, kind: Kind, remember: Option<&str>) -> Seen {
+    let (number, text) = spaces::kept(kind, bench.workers())?;
+    if let Some(noted) = remember {
+        bench.noted.borrow_mut().insert(noted.to_owned(), json!(number));
+    }
+    Ok(text)
 }
 
 /// Those that were noted as pid and start time.

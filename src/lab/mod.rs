@@ -8,6 +8,7 @@
 pub mod check;
 pub mod need;
 pub mod sheet;
+mod spaces;
 mod traits;
 mod trial;
 
@@ -59,6 +60,7 @@ pub const ALL: &[Source] = &[
     lab!("02-zombie"),
     lab!("03-first-program"),
     lab!("04-way-out", "enter"),
+    lab!("05-grid", "grid"),
     lab!("06-three-bugs", "swap"),
     lab!("10-rename"),
     lab!("11-channel", "word"),
@@ -67,6 +69,8 @@ pub const ALL: &[Source] = &[
     lab!("14-owners"),
     lab!("15-a-day"),
     lab!("16-real-path"),
+    lab!("17-kept"),
+    lab!("18-cable"),
     lab!("30-leak", "runtime"),
     lab!("31-order", "order"),
     lab!("34-nothing-left"),

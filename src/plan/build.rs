@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Action, Bulk, Claim, Gate, Probe, Spawn, Step, Undo, Wait};
+use super::{Action, Bulk, Claim, Gate, Probe, Spawn, Step, Undo, Wait, Watch};
 use crate::sys::{Errno, Slot, Syscall};
 
 /// A system call of a plan: the call, and what becomes of its result.
@@ -168,6 +168,13 @@ impl Step {
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.action = Action::Wait(wait);
+        self
+    }
+
+    /// Watches meters.
+    #[must_use]
+    pub fn watch(mut self, watch: Watch) -> Self {
+        self.action = Action::Watch(watch);
         self
     }
 

@@ -4,6 +4,7 @@ use crate::sys::flags::{
     Access, AtFlags, Capability, CloneFlags, CloseRangeFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags,
     OFlags, OpenTreeFlags, ResolveFlags, Signal,
 };
+use crate::sys::netlink::{Message, Request};
 use crate::sys::syscall::{Fcntl, Ioctl, Netlink, Node, Prctl};
 use crate::sys::{Slot, Syscall, Text, Value};
 
@@ -202,6 +203,14 @@ pub fn dup_to(slot: &'static str, to: i32) -> Syscall {
 #[must_use]
 pub fn route_socket(slot: &'static str) -> Call {
     Call::from(Syscall::Socket { protocol: Netlink::Route }).into_slot(slot)
+}
+
+/// A request over a netlink socket, and the kernel's answer to it.
+#[must_use]
+pub fn ask(slot: &'static str, sequence: u32, request: Request) -> [Call; 2] {
+    let fd = || Value::later(slot);
+    let message = Message { sequence, request };
+    [Syscall::Sendto { fd: fd(), message }.into(), Syscall::Recvfrom { fd: fd() }.into()]
 }
 
 /// A detached copy of a mount tree.

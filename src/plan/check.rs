@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{Action, Gate, Plan, Spawn, Step, Undo};
+use super::{Action, Gate, Plan, Spawn, Step, Undo, Until, Watch};
 use crate::sys::{Slot, Slots, Syscall};
 
 impl Plan {
@@ -52,11 +52,26 @@ fn steps(steps: &[Step], mut filled: HashSet<Slot>, faults: &mut Vec<String>) ->
             Action::Wait(wait) if !filled.contains(&wait.pid) => {
                 faults.push(format!("`{}` waits for a child that was not started", step.say));
             }
+            Action::Watch(watch) => check_watch(step, watch, &filled, faults),
             _ => {}
         }
         check_looks(step, &filled, faults);
     }
     filled
+}
+
+/// What is watched must be there, and findings are about meters that there are.
+fn check_watch(step: &Step, watch: &Watch, filled: &HashSet<Slot>, faults: &mut Vec<String>) {
+    let slots = slots(filled);
+    if watch.meters.iter().any(|meter| !meter.resolve(&slots).is_known()) {
+        faults.push(format!("`{}` watches a process that was not started", step.say));
+    }
+    if matches!(&watch.until, Until::Ended { pid, .. } if !filled.contains(pid)) {
+        faults.push(format!("`{}` waits for a child that was not started", step.say));
+    }
+    for finding in watch.shows.iter().filter(|finding| finding.text(&watch.meters).contains('?')) {
+        faults.push(format!("`{}` is to show what it does not read: {finding:?}", step.say));
+    }
 }
 
 /// What is claimed and shown after a step must be there by then.

@@ -12,6 +12,7 @@ pub mod calls;
 mod check;
 pub mod number;
 mod undo;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use build::{Attempt, Call};
 pub use undo::Undo;
+pub use watch::{Ending, Finding, Until, Watch};
 
 use crate::image::unpack::Limits;
 pub use crate::probe::{Claim, Probe};
@@ -88,6 +90,8 @@ pub enum Action {
     Part(Syscall),
     /// Wait until the child ends, passing on signals and, with a terminal, what is typed and printed.
     Wait(Wait),
+    /// Read meters again and again while something runs.
+    Watch(Watch),
     /// Only look: show the state that `look_at` names.
     Look,
     /// Nothing, for a reason that was found while planning.

@@ -227,6 +227,25 @@ pub fn snapshot_of(pid: &str) -> Json {
     Json::Object(memberships.iter().map(named).collect())
 }
 
+/// The snapshot: in which tree each controller is.
+#[must_use]
+pub fn controllers() -> Json {
+    let cgroups = Cgroups::find(&super::mounts::table().unwrap_or_default());
+    let one = cgroups
+        .v1
+        .iter()
+        .map(|v1| (v1.controller.clone(), json!(format!("version 1, {}", v1.mount.display()))));
+    let two = cgroups.v2.iter().flat_map(|v2| {
+        v2.available.iter().map(|name| (name.clone(), json!(format!("version 2, {}", v2.mount.display()))))
+    });
+    let all: serde_json::Map<_, _> = one.chain(two).collect();
+    if all.is_empty() {
+        json!({ "controllers": "none: no cgroup file system is mounted" })
+    } else {
+        Json::Object(all)
+    }
+}
+
 /// Whether this process is in the group of this directory, or what is seen instead.
 pub fn is_in(directory: &Path) -> Result<(), String> {
     let file = directory.join("cgroup.procs");

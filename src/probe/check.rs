@@ -2,14 +2,18 @@
 //!
 //! Nothing is tried out: a check reads, and where reading is impossible the claim does not hold and says why.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::root::{self, Identity};
-use super::{Claim, Origin, cgroup, fds, ipc, known, links, mounts, privileges, process, read};
+use super::{
+    Claim, Origin, census, cgroup, fds, ipc, known, links, mounts, privileges, process, read, wires,
+};
 use crate::sys::Value;
 use crate::sys::flags::{CapSet, CloneFlags};
+use crate::sys::netlink::dump;
 
 impl Claim {
     /// Checks the claim for this process.
@@ -26,6 +30,8 @@ impl Claim {
             Self::NothingShared => nothing_shared(),
             Self::LinkUp(name) => link_up(name),
             Self::FileHolds { path, text } => file_holds(path, text),
+            Self::Becomes { path, text } => soon(|| file_holds(path, text)),
+            Self::Counts { path, word, least } => soon(|| counts(path, word, *least)),
             Self::Exists(path) => exists(path),
             Self::CapabilitiesWithin(set) => capabilities_within(*set),
             Self::NoNewPrivs => no_new_privs(),
@@ -64,6 +70,23 @@ impl Claim {
                 same(&path.display().to_string(), &seen.display().to_string(), "group")
             }
             Self::Owner { path, uid } => owner(path, *uid),
+            Self::Namespace { fd, kind, number } => {
+                let (found, seen) = census::of_descriptor(known(fd)).ok_or("no namespace")?;
+                same(&format!("{kind}:[{number}]"), &format!("{found}:[{seen}]"), "it is")
+            }
+            Self::LinkDown(name) => match links::is_up(name) {
+                Ok(Some(false)) => Ok(()),
+                Ok(Some(true)) => Err(format!("{name} is up")),
+                _ => link_up(name),
+            },
+            Self::NoLink(name) => match links::is_up(name) {
+                Ok(None) => Ok(()),
+                Ok(Some(_)) => Err(format!("{name} is there")),
+                Err(_) => link_up(name),
+            },
+            Self::Peer { link, index } => peer(link, *index),
+            Self::Neighbour { address, known } => neighbour(*address, *known),
+            Self::Learned { socket, least } => learned(known(socket), *least),
             Self::HostRoot(pid) => root_is(pid.as_ref(), &host_root(origin)?),
             Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
             Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
@@ -180,9 +203,55 @@ fn link_up(name: &str) -> Result<(), String> {
     }
 }
 
+fn peer(name: &str, index: u32) -> Result<(), String> {
+    let unreadable = |errno| format!("network interfaces cannot be read: {errno:?}");
+    let link = wires::interface(name).map_err(unreadable)?.ok_or_else(|| format!("no interface {name}"))?;
+    match (link.peer, link.peer_namespace) {
+        (Some(peer), Some(_)) => same(&index, &peer, "interface"),
+        (Some(peer), None) => Err(format!("interface {peer} of the same network namespace")),
+        _ => Err(format!("{name} has no other end")),
+    }
+}
+
+fn neighbour(address: Ipv4Addr, known: bool) -> Result<(), String> {
+    let found = wires::neighbours()?.into_iter().find(|one| one.address == address);
+    match (found.and_then(|one| one.hardware), known) {
+        (Some(_), true) | (None, false) => Ok(()),
+        (Some(hardware), false) => Err(format!("{hardware} has it")),
+        (None, true) => Err("nobody has answered".to_owned()),
+    }
+}
+
+fn learned(socket: i64, least: usize) -> Result<(), String> {
+    let fd = i32::try_from(socket).map_err(|_| "no socket".to_owned())?;
+    let all = dump::learned(fd).map_err(|errno| format!("the bridge cannot be read: {errno:?}"))?;
+    if all.len() >= least { Ok(()) } else { Err(all.len().to_string()) }
+}
+
 fn file_holds(path: &Path, text: &str) -> Result<(), String> {
     let found = read::text(path)?;
     same(text.trim_end(), found.trim_end(), &format!("{}:", path.display()))
+}
+
+/// What the kernel does in its own time, such as freezing, holds a moment later.
+fn soon(check: impl Fn() -> Result<(), String>) -> Result<(), String> {
+    const PAUSE: std::time::Duration = std::time::Duration::from_millis(5);
+    for _ in 0..200 {
+        if check().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    check()
+}
+
+fn counts(path: &Path, word: &str, least: u64) -> Result<(), String> {
+    let found = super::meter::behind(&read::text(path)?, word);
+    match found {
+        Some(number) if number >= least => Ok(()),
+        Some(number) => Err(format!("{word} {number}")),
+        None => Err(format!("no {word} in {}", path.display())),
+    }
 }
 
 fn exists(path: &Path) -> Result<(), String> {

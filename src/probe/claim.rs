@@ -1,6 +1,7 @@
 //! Claims: effects that the prose of a step asserts, checked after the step by reading kernel state.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,22 @@ pub enum Claim {
         path: PathBuf,
         /// The text.
         text: String,
+    },
+    /// The file comes to hold this text: at once, or within a second.
+    Becomes {
+        /// The file.
+        path: PathBuf,
+        /// The text.
+        text: String,
+    },
+    /// The number behind a word in the file is at least this: at once, or within a second.
+    Counts {
+        /// The file.
+        path: PathBuf,
+        /// The word.
+        word: std::borrow::Cow<'static, str>,
+        /// The least number.
+        least: u64,
     },
     /// The path exists.
     Exists(PathBuf),
@@ -112,6 +129,41 @@ pub enum Claim {
         /// The user.
         uid: u32,
     },
+    /// A descriptor refers to this namespace.
+    Namespace {
+        /// The descriptor.
+        fd: Value,
+        /// Its kind.
+        kind: String,
+        /// Its number.
+        number: u64,
+    },
+    /// The interface is there and down.
+    LinkDown(String),
+    /// The network namespace has no interface of this name.
+    NoLink(String),
+    /// The other end of the interface is in another network namespace and has this index there.
+    Peer {
+        /// The interface.
+        link: String,
+        /// The index of the other end.
+        index: u32,
+    },
+    /// Whether somebody is known to have this address.
+    Neighbour {
+        /// The address.
+        address: Ipv4Addr,
+        /// Whether it was answered for.
+        known: bool,
+    },
+    /// The bridges of the netlink socket's network namespace know this many hardware addresses behind their ports,
+    /// or more.
+    Learned {
+        /// The socket.
+        socket: Value,
+        /// How many.
+        least: usize,
+    },
     /// The root of a process, or of the acting one, is the directory that cutaway's root was at the start.
     HostRoot(Option<Value>),
     /// The root of a process, or of the acting one, is another directory than that.
@@ -155,6 +207,8 @@ impl Claim {
             | Self::Zombie(value)
             | Self::NoProcess(value)
             | Self::NoMembers(value)
+            | Self::Learned { socket: value, .. }
+            | Self::Namespace { fd: value, .. }
             | Self::ShownInGroup { pid: Some(value), .. }
             | Self::HostRoot(Some(value))
             | Self::OtherRoot(Some(value))
@@ -181,7 +235,12 @@ impl fmt::Display for Claim {
             Self::NotMounted(path) => write!(f, "nothing is mounted on {}", path.display()),
             Self::NothingShared => write!(f, "no mount is shared with another namespace"),
             Self::LinkUp(name) => write!(f, "{name} is up"),
-            Self::FileHolds { path, text } => write!(f, "{} holds {text}", path.display()),
+            Self::FileHolds { path, text } | Self::Becomes { path, text } => {
+                write!(f, "{} holds {text}", path.display())
+            }
+            Self::Counts { path, word, least } => {
+                write!(f, "{} counts {word} {least} or more", path.display())
+            }
             Self::Exists(path) => write!(f, "{} exists", path.display()),
             Self::CapabilitiesWithin(set) => {
                 write!(f, "at most {} capabilities are left", set.0.count_ones())
@@ -215,6 +274,17 @@ impl fmt::Display for Claim {
                 write!(f, "{who} is shown in {tree}:{}", path.display())
             }
             Self::Owner { path, uid } => write!(f, "{} belongs to user {uid}", path.display()),
+            Self::Namespace { fd, kind, number } => write!(f, "descriptor {fd} is {kind}:[{number}]"),
+            Self::LinkDown(name) => write!(f, "{name} is down"),
+            Self::NoLink(name) => write!(f, "there is no interface {name} here"),
+            Self::Peer { link, index } => {
+                write!(f, "the other end of {link} is interface {index} of another network namespace")
+            }
+            Self::Neighbour { address, known: true } => write!(f, "it is known who has {address}"),
+            Self::Neighbour { address, known: false } => write!(f, "it is not known who has {address}"),
+            Self::Learned { least, .. } => {
+                write!(f, "the bridge knows {least} hardware addresses or more behind its ports")
+            }
             Self::HostRoot(None) => write!(f, "/ is the host's root directory"),
             Self::HostRoot(Some(pid)) => write!(f, "the root of process {pid} is the host's"),
             Self::OtherRoot(None) => write!(f, "/ is another directory than the host's root"),

@@ -4,11 +4,13 @@
 //! Both are data, so that a plan can hold them; both are read by the process that acted, never derived from
 //! the plan.
 
+pub mod census;
 pub mod cgroup;
 mod check;
 mod claim;
 pub mod clocks;
 mod diff;
+pub mod disk;
 pub mod fds;
 pub mod helpers;
 pub mod host;
@@ -18,6 +20,7 @@ pub mod interfaces;
 pub mod ipc;
 pub mod limits;
 pub mod links;
+pub mod meter;
 pub mod mounts;
 pub mod ns;
 mod origin;
@@ -27,12 +30,14 @@ mod process;
 mod read;
 pub mod rights;
 pub mod root;
+pub mod seat;
 pub mod security;
 pub mod stack;
 pub mod subject;
 pub mod surroundings;
 pub mod sysctl;
 pub mod tree;
+pub mod wires;
 pub mod work;
 
 use std::path::PathBuf;
@@ -99,6 +104,27 @@ pub enum Probe {
     /// Network interfaces with their addresses, and what each is tied to; and the number that the network namespace of
     /// a process has here.
     Interfaces(Option<i32>),
+    /// Network namespaces and the wires between them, the first drawn in the middle.
+    Wires(Vec<wires::Space>),
+    /// The routes of the acting process's network namespace.
+    Routes,
+    /// Who has which address in the networks that the acting process's network namespace is in.
+    Neighbours,
+    /// What the bridges have learned in the network namespace of a netlink socket.
+    Learned(Value),
+    /// What keeps the namespace alive that is mounted on a file.
+    Kept(PathBuf),
+    /// What passed between pairs of mounts.
+    Passed {
+        /// The directory that they are in.
+        base: PathBuf,
+        /// The pairs.
+        pairs: Vec<(String, String)>,
+    },
+    /// What meters say at this moment.
+    Numbers(Vec<meter::Meter>),
+    /// In which tree each controller of control groups is.
+    Controllers,
     /// The root and the working directory of the acting process.
     Root,
     /// The root and the working directory of another process.
@@ -132,6 +158,14 @@ impl Probe {
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
             Self::Interfaces(_) => "interfaces".to_owned(),
+            Self::Wires(_) => "network namespaces".to_owned(),
+            Self::Routes => "routes".to_owned(),
+            Self::Neighbours => "neighbours".to_owned(),
+            Self::Learned(_) => "what the bridge has learned".to_owned(),
+            Self::Kept(path) => format!("namespace on {}", path.display()),
+            Self::Passed { .. } => "what was mounted, and whether it passes to the other".to_owned(),
+            Self::Numbers(_) => "numbers of the group".to_owned(),
+            Self::Controllers => "controllers".to_owned(),
             Self::Root => "root and working directory".to_owned(),
             Self::RootOf(pid) => format!("root and working directory of {pid}"),
             Self::MountsOf(pid) => format!("mounts of {pid}"),
@@ -162,6 +196,14 @@ impl Probe {
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
             Self::Interfaces(of) => interfaces::snapshot(*of),
+            Self::Wires(spaces) => wires::snapshot(spaces),
+            Self::Routes => wires::routes(),
+            Self::Neighbours => wires::neighbours_snapshot(),
+            Self::Learned(socket) => wires::learned(socket),
+            Self::Kept(path) => census::snapshot_of_file(path),
+            Self::Passed { base, pairs } => mounts::passed(base, pairs),
+            Self::Numbers(meters) => meter::snapshot(meters),
+            Self::Controllers => cgroup::controllers(),
             Self::Root => root::snapshot(None),
             Self::RootOf(pid) => root::snapshot(Some(known(pid))),
             Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
@@ -172,27 +214,29 @@ impl Probe {
     #[must_use]
     pub fn resolve(&self, slots: &Slots) -> Self {
         let mut probe = self.clone();
-        if let Some(value) = probe.value() {
-            *value = value.resolve(slots);
-        }
+        probe.values().into_iter().for_each(|value| *value = value.resolve(slots));
         probe
     }
 
     /// Whether no slot is left in it.
     #[must_use]
     pub fn is_known(&self) -> bool {
-        !matches!(self.clone().value(), Some(Value::Later(_)))
+        !self.clone().values().iter().any(|value| matches!(value, Value::Later(_)))
     }
 
-    fn value(&mut self) -> Option<&mut Value> {
+    fn values(&mut self) -> Vec<&mut Value> {
         match self {
             Self::NamespacesOf { pid: value, .. }
             | Self::Process(value)
             | Self::Members(value)
+            | Self::Learned(value)
             | Self::CgroupsOf(value)
             | Self::RootOf(value)
-            | Self::MountsOf(value) => Some(value),
-            _ => None,
+            | Self::MountsOf(value) => vec![value],
+            Self::Wires(spaces) => {
+                spaces.iter_mut().flat_map(|space| [&mut space.namespace, &mut space.socket]).collect()
+            }
+            _ => Vec::new(),
         }
     }
 }
@@ -235,6 +279,12 @@ mod tests {
             Probe::Ipc,
             Probe::CgroupsOf(Value::Known(std::process::id().into())),
             Probe::Interfaces(Some(std::process::id().cast_signed())),
+            Probe::Numbers(vec![meter::Meter::file(
+                "threads",
+                "/proc/sys/kernel/threads-max",
+                meter::Unit::Count,
+            )]),
+            Probe::Controllers,
             Probe::Root,
             Probe::RootOf(Value::Known(std::process::id().into())),
             Probe::MountsOf(Value::Known(std::process::id().into())),

@@ -146,6 +146,28 @@ pub fn snapshot_of(pid: &str) -> Json {
     }
 }
 
+/// What passed between pairs of mounts below a directory: whether what was mounted on `there` below the first appears
+/// below the second, and what was mounted on `back` below the second appears below the first.
+#[must_use]
+pub fn passed(base: &Path, pairs: &[(String, String)]) -> Json {
+    let table = match table() {
+        Ok(table) => table,
+        Err(why) => return json!({ "unreadable": why }),
+    };
+    let is_mounted = |path: PathBuf| table.iter().any(|mount| mount.at == path);
+    let word = |passes: bool| if passes { "passes" } else { "stays" };
+    let row = |(first, second): &(String, String)| {
+        let name = format!("{first} and {second}");
+        if !is_mounted(base.join(second)) {
+            return json!({ "pair": name, "there": "no second mount can be made of it" });
+        }
+        let there = word(is_mounted(base.join(second).join("there")));
+        let back = word(is_mounted(base.join(first).join("back")));
+        json!({ "pair": name, "there": format!("below {first}: {there}"), "back": format!("below {second}: {back}") })
+    };
+    pairs.iter().map(row).collect()
+}
+
 /// One mount of a snapshot.
 #[must_use]
 pub fn one(mount: &Mount) -> Json {

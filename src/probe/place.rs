@@ -45,6 +45,21 @@ impl Cgroups {
     }
 }
 
+impl Cgroups {
+    /// Where a version 2 group can be made that needs no controller.
+    #[must_use]
+    pub fn place_bare(&self, privileged: bool) -> Place {
+        let Some(v2) = &self.v2 else {
+            return Place::Nowhere("no version 2 hierarchy is mounted".to_owned());
+        };
+        let parent = if privileged && v2.writable { Some(v2.mount.clone()) } else { v2.beside_own() };
+        match parent {
+            Some(parent) => Place::V2 { parent, enable: false },
+            None => Place::Nowhere(format!("no group of {} is delegated to you", v2.mount.display())),
+        }
+    }
+}
+
 impl V2 {
     fn place(&self, controller: &str, privileged: bool) -> Place {
         let has = |list: &[String]| list.iter().any(|name| name == controller);

@@ -125,6 +125,19 @@ pub fn start_time(pid: i32) -> Option<u64> {
     (!matches!(state, "Z" | "X")).then(|| fields.nth(18)?.parse().ok())?
 }
 
+/// The processor time that a process has used, in microseconds, as exact as a clock tick; `None` once it has gone.
+#[must_use]
+pub fn processor_time(pid: i64) -> Option<u64> {
+    const MICROSECONDS: u64 = 1_000_000;
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let text = std::str::from_utf8(stat.get(end + 2..)?).ok()?;
+    let mut fields = text.split(' ').skip(11);
+    let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let per_second = rustix::param::clock_ticks_per_second();
+    Some((user + system) * MICROSECONDS / per_second.max(1))
+}
+
 /// The pid by which the mounted /proc knows the calling process: the host's number, as long as the host's
 /// /proc is the one that is mounted.
 #[must_use]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::error::Parts;
+use crate::probe::meter::Unit;
 
 /// The version of the contract, in the `plan` event.
 pub const VERSION: u32 = 1;
@@ -78,6 +79,11 @@ pub enum Event {
         #[serde(default)]
         remarks: Vec<String>,
     },
+    /// Meters are about to be read again and again; the readings follow.
+    Watch { step: String, actor: String, every: u32, meters: Vec<Scale> },
+    /// The meters were read: milliseconds after the first reading, and the numbers by their names. Of a share, the
+    /// percentage since the reading before.
+    Reading { step: String, actor: String, ms: u64, values: Json },
     /// A signal arrived and was passed on or acted on.
     Signal { actor: String, signal: String, text: String },
     /// Undoing begins: how many steps will be taken back, and why.
@@ -90,6 +96,17 @@ pub enum Event {
     Error { step: Option<String>, actor: String, error: Parts },
     /// The command is finished.
     Done { status: i32, us: u64 },
+}
+
+/// A meter as those see it who draw it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scale {
+    /// Its name.
+    pub name: String,
+    /// What it counts.
+    pub unit: Unit,
+    /// The number at which its bar is full.
+    pub full: Option<u64>,
 }
 
 /// What stands in front of the name in a line of the recording.

@@ -9,7 +9,7 @@ use super::failure;
 use super::lanes::{INDENT, Lanes, indented, paragraph, shown, signed};
 use super::style::{Glyph, Paint, Style, count};
 use crate::plan::number::{self, Numbered};
-use crate::plan::{Action, Bulk, Call, Gate, Plan, Step, Undo, Wait};
+use crate::plan::{Action, Bulk, Call, Gate, Plan, Step, Undo, Until, Wait, Watch};
 use crate::probe::Probe;
 use crate::sys::{Errno, Syscall, manual};
 
@@ -56,8 +56,11 @@ fn closing(plan: &Plan, command: &[String], style: &Style) -> String {
         format!("cutaway {}", words.join(" "))
     };
     let undone = plan.steps.iter().any(has_undo);
-    let undone =
-        if undone { " Every undo above is carried out at the end, or when a step fails." } else { "" };
+    let undone = match (undone, &plan.stays) {
+        (false, _) => "",
+        (true, None) => " Every undo above is carried out at the end, or when a step fails.",
+        (true, Some(_)) => " Every undo above is carried out when a step fails. Otherwise it is kept.",
+    };
     let text = format!("Nothing was done.{undone} To perform this:");
     format!("\n{}   {}\n", indented(&text, 1, Paint::Plain, style), style.text(command.trim_end()))
 }
@@ -140,6 +143,13 @@ fn action(action: &Action, actor: &str, lanes: &mut Lanes, style: &Style, verbos
             text + &lanes.said(actor, PARTS, Paint::Dim, style)
         }
         Action::Wait(wait) => lanes.said(actor, &wait_text(wait), Paint::Plain, style),
+        Action::Watch(watch) => {
+            let mut out = lanes.said(actor, &watch_text(watch), Paint::Plain, style);
+            for finding in &watch.shows {
+                out.push_str(&aside("checks:", &finding.text(&watch.meters), style));
+            }
+            out
+        }
         Action::Look => String::new(),
         Action::Skip(why) => {
             signed(INDENT, style.glyph(Glyph::Dash), Paint::Notice, &format!("skipped: {why}"), style)
@@ -225,6 +235,17 @@ fn wait_text(wait: &Wait) -> String {
         text.push_str("; as PID 1 it also reaps what is orphaned to it");
     }
     text
+}
+
+fn watch_text(watch: &Watch) -> String {
+    let names: Vec<_> = watch.meters.iter().map(|meter| meter.name.as_ref()).collect();
+    let name = |at: usize| names.get(at).copied().unwrap_or_default();
+    let until = match &watch.until {
+        Until::Readings(count) => format!("{count} times"),
+        Until::Reached { meter, at, most } => format!("until {} is {at}, at most {most} times", name(*meter)),
+        Until::Ended { pid, how } => format!("until {pid} ends, with: {how}"),
+    };
+    format!("reads {} every {} ms, {until}", names.join(", "), watch.every)
 }
 
 /// Bulk work as an imperative sentence with its subject.
@@ -323,6 +344,11 @@ fn action_json(action: &Action, actor: &str) -> Json {
         Action::Exec(candidates) => json!({"kind": "exec", "calls": calls(candidates)}),
         Action::Part(syscall) => json!({"kind": "part", "calls": calls(std::slice::from_ref(syscall))}),
         Action::Wait(wait) => json!({"kind": "wait", "text": wait_text(wait)}),
+        Action::Watch(watch) => json!({
+            "kind": "watch",
+            "text": watch_text(watch),
+            "shows": watch.shows.iter().map(|finding| finding.text(&watch.meters)).collect::<Vec<_>>(),
+        }),
         Action::Look => json!({"kind": "look"}),
         Action::Skip(why) => json!({"kind": "skip", "why": why}),
     }

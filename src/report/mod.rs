@@ -2,6 +2,7 @@
 //!
 //! They all see the same [`event::Event`]s, so that none of them can tell another story.
 
+pub mod chart;
 pub mod event;
 pub mod explain;
 pub mod failure;
@@ -9,6 +10,7 @@ pub mod gauge;
 pub mod keeper;
 mod lanes;
 pub mod narrator;
+pub mod picture;
 pub mod recorder;
 mod run;
 pub mod screen;

@@ -9,7 +9,8 @@ use std::io::Write;
 
 use serde_json::Value as Json;
 
-use super::event::{Event, When};
+use super::chart::Chart;
+use super::event::{Event, Scale, When};
 use super::gauge::Gauge;
 use super::lanes::{INDENT, Lanes, indented, shown, signed};
 use super::run::{Ended, Run, Told};
@@ -41,6 +42,8 @@ pub struct Narrator {
     before: HashMap<(String, String, String), Json>,
     explained: HashSet<(String, String)>,
     run: Run,
+    /// The meters that are being read.
+    chart: Option<Chart>,
     undoing: bool,
     seen: Seen,
 }
@@ -90,6 +93,7 @@ impl Narrator {
             before: HashMap::new(),
             explained: HashSet::new(),
             run: Run::default(),
+            chart: None,
             undoing: false,
             seen: Seen::default(),
         }
@@ -132,6 +136,10 @@ impl Narrator {
             Event::Skipped { step, why, .. } => self.skipped(step, why),
             Event::Gate { step, actor, text } => self.take_up(step) + &self.said(actor, text, Paint::Dim),
             Event::Bulk { .. } => self.bulk(event),
+            Event::Watch { step, every, meters, .. } => self.watch(step, meters, *every),
+            Event::Reading { ms, values, .. } => {
+                self.chart.as_ref().map(|chart| chart.row(*ms, values, &self.style)).unwrap_or_default()
+            }
             Event::Signal { actor, signal, text } => {
                 self.said(actor, &format!("{signal}: {text}"), Paint::Notice)
             }
@@ -302,6 +310,14 @@ impl Narrator {
         place + &signed(6, sign, paint, &format!("{claim}{saw}"), &self.style)
     }
 
+    fn watch(&mut self, step: &str, meters: &[Scale], every: u32) -> String {
+        let place = self.take_up(step);
+        let chart = Chart::new(meters, every, &self.style);
+        let heading = chart.heading(&self.style);
+        self.chart = Some(chart);
+        place + &heading
+    }
+
     fn skipped(&mut self, step: &str, why: &str) -> String {
         self.seen.steps = self.seen.steps.saturating_sub(1);
         let sign = self.style.glyph(Glyph::Dash);
@@ -430,6 +446,7 @@ fn finished(event: &Event) -> (String, Paint) {
     match (errno, allowed) {
         (Some(name), true) => (format!("{call} {}  (expected)", manual::errno_named(name)), Paint::Notice),
         (Some(name), false) => (format!("{call} {}", manual::errno_named(name)), Paint::Bad),
+        (None, true) => (format!("{call}  (a refusal, as expected)"), Paint::Notice),
         (None, _) if result == UNSEEN => (format!("{call}  (it may outlive the telling)"), Paint::Plain),
         (None, _) if *inferred => {
             (format!("{call}  (concluded: the report socket closed, as it does on exec)"), Paint::Plain)

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::style::{Glyph, Paint, Style};
-use super::wrap;
+use super::{picture, wrap};
 use crate::probe::{Change, How, Line, diff, lines};
 
 /// Longer lists are shown in part; `-v` shows them all.
@@ -24,6 +24,9 @@ pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole:
         }
         return out;
     }
+    if let Some(picture) = picture::draw(after, style) {
+        return head(heading, style) + &picture;
+    }
     let most = if whole { usize::MAX } else { MOST };
     let width = column(changes.iter().map(|change| change.what.as_str()));
     let mut out = head(heading, style);
@@ -41,6 +44,9 @@ pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole:
 /// The snapshot as a whole.
 #[must_use]
 pub fn snapshot(heading: &str, value: &Json, style: &Style, whole: bool) -> String {
+    if let Some(picture) = picture::draw(value, style) {
+        return head(heading, style) + &picture;
+    }
     let all = lines(value);
     if all.is_empty() {
         return format!("{:INDENT$}{}: none\n", "", style.text(heading));

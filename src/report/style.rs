@@ -36,6 +36,8 @@ pub struct Style {
     pub unicode: bool,
     /// Columns.
     pub width: usize,
+    /// Whether a person watches: then numbers over time are drawn as bars too.
+    pub terminal: bool,
 }
 
 /// What a piece of text is; each kind has one look.
@@ -81,7 +83,7 @@ impl Style {
     /// Plain text of 80 columns: what tests compare, and the same on every machine.
     #[must_use]
     pub const fn plain() -> Self {
-        Self { colour: false, unicode: true, width: WIDTH }
+        Self { colour: false, unicode: true, width: WIDTH, terminal: false }
     }
 
     /// The looks for a stream, each stream for itself, from `--color`, the environment and what the stream is.
@@ -92,7 +94,7 @@ impl Style {
         // Its own detection is off for good: what is not to be coloured never reaches the crate (`paint`).
         colored::control::set_override(true);
         let width = if terminal { columns(stream) } else { WIDTH };
-        Self { colour, unicode: is_utf8(|name| std::env::var_os(name)), width }
+        Self { colour, unicode: is_utf8(|name| std::env::var_os(name)), width, terminal }
     }
 
     /// The text as it can be shown: control characters made visible, ASCII only where that is needed.

@@ -10,6 +10,7 @@ pub mod flags;
 pub mod linux;
 pub mod manual;
 pub mod netlink;
+pub mod nsfs;
 pub mod process;
 #[doc(hidden)]
 pub mod samples;

@@ -3,19 +3,23 @@
 //! None of them does any harm where it is performed: the descriptors are not open, the paths do not exist,
 //! the pids are none.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
+
 use super::flags::{
     Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
     IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, SigHow,
     Signal, WaitFlags,
 };
-use super::netlink::{Message, Request};
-use super::syscall::{Fcntl, Ioctl, Netlink, Node, Prctl, Syscall};
+use super::netlink::{Link, Message, Request};
+use super::syscall::{Fcntl, Ioctl, Netlink, Node, Prctl, SocketOption, Syscall};
 use super::value::{Text, Value};
 
 /// A descriptor that is not open.
 const CLOSED: Value = Value::Known(-1);
 /// A directory that does not exist.
 const NOWHERE: &str = "/nonexistent/dir";
+/// A port of this machine.
+const HERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4242);
 
 /// Every variant of [`Syscall`], most of them more than once.
 #[must_use]
@@ -83,6 +87,12 @@ fn mounts() -> Vec<Syscall> {
             flags: AtFlags::AT_RECURSIVE,
             set: MountAttr::MOUNT_ATTR_RDONLY | MountAttr::MOUNT_ATTR_NOSUID,
             clear: MountAttr::empty(),
+        },
+        Syscall::MountIdmap {
+            dir: CLOSED,
+            path: "".into(),
+            flags: AtFlags::AT_EMPTY_PATH,
+            users: Value::Known(99),
         },
         Syscall::MountSetattr {
             dir: CLOSED,
@@ -297,5 +307,42 @@ fn network() -> Vec<Syscall> {
         Syscall::Socket { protocol: Netlink::Route },
         Syscall::Sendto { fd: CLOSED, message: Message { sequence: 1, request } },
         Syscall::Recvfrom { fd: CLOSED },
+        Syscall::Setsockopt { fd: CLOSED, option: SocketOption::ExtendedAck },
+        Syscall::Setsockopt { fd: CLOSED, option: SocketOption::ReceiveTimeout(2) },
+        Syscall::DatagramSocket,
+        Syscall::Bind { fd: CLOSED, address: HERE },
+        Syscall::SendDatagram { fd: CLOSED, data: "over \"there\"\n".into(), to: HERE },
+        Syscall::ReceiveDatagram { fd: CLOSED },
+    ]
+}
+
+/// Every request to the kernel, most of them more than once, in an order in which each can be carried out in an
+/// empty network namespace.
+#[must_use]
+pub fn requests(namespace: i32) -> Vec<Request> {
+    let (pair, bridge) = (Link::new(21, "one-end"), Link::new(30, "bridge"));
+    let namespace = Value::from(namespace);
+    let address = Ipv4Addr::new(10, 0, 0, 1);
+    let new = |index, name: &str, bridge| Request::NewPair {
+        link: Link::new(index, name),
+        peer: Link::new(index + 1, &format!("{name}-of")),
+        namespace: namespace.clone(),
+        bridge,
+    };
+    vec![
+        Request::LinkUp { index: 1, name: "lo".to_owned() },
+        new(21, "one-end", None),
+        Request::NewBridge { link: bridge.clone() },
+        new(31, "port", Some(30)),
+        Request::Join { link: pair.clone(), bridge: 30 },
+        Request::NewAddress { link: bridge.clone(), address, prefix: 24 },
+        Request::NewAddress { link: bridge.clone(), address, prefix: 24 },
+        Request::NewRoute { to: None, gateway: Ipv4Addr::new(10, 0, 0, 2) },
+        Request::NewRoute {
+            to: Some((Ipv4Addr::new(192, 0, 2, 0), 24)),
+            gateway: Ipv4Addr::new(10, 9, 9, 9),
+        },
+        Request::DeleteAddress { link: bridge, address, prefix: 24 },
+        Request::DeleteLink { link: pair },
     ]
 }

@@ -8,6 +8,7 @@
 //! telling that names a call the kernel never saw would be false there.
 
 use std::fmt;
+use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
@@ -81,6 +82,7 @@ pub enum Syscall {
     MoveMount { from: Value, from_path: Text, to: Value, to_path: Text, flags: MoveMountFlags },
     OpenTree { dir: Value, path: Text, flags: OpenTreeFlags },
     MountSetattr { dir: Value, path: Text, flags: AtFlags, set: MountAttr, clear: MountAttr },
+    MountIdmap { dir: Value, path: Text, flags: AtFlags, users: Value },
     // Files
     Openat { dir: Value, path: Text, access: Access, flags: OFlags, mode: u32 },
     Openat2 { dir: Value, path: Text, access: Access, flags: OFlags, resolve: ResolveFlags },
@@ -127,6 +129,21 @@ pub enum Syscall {
     Socket { protocol: Netlink },
     Sendto { fd: Value, message: Message },
     Recvfrom { fd: Value },
+    Setsockopt { fd: Value, option: SocketOption },
+    // Datagrams
+    DatagramSocket,
+    Bind { fd: Value, address: SocketAddrV4 },
+    SendDatagram { fd: Value, data: Text, to: SocketAddrV4 },
+    ReceiveDatagram { fd: Value },
+}
+
+/// What setsockopt(2) sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SocketOption {
+    /// `NETLINK_EXT_ACK`: the kernel says in words why it refuses a request.
+    ExtendedAck,
+    /// `SO_RCVTIMEO_OLD`: how many seconds a receive waits at most. Old, because its times have the size of a long.
+    ReceiveTimeout(u32),
 }
 
 /// The netlink families that are spoken here.
@@ -141,6 +158,9 @@ pub const EXECVE: &str = "execve";
 
 /// How many bytes an answer may have. The kernel's acknowledgements are far smaller.
 pub const ANSWER: usize = 8192;
+
+/// How many bytes a datagram may have here.
+pub const DATAGRAM: usize = 64;
 
 /// A call in the form that is printed and performed: name, number, arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -286,6 +306,21 @@ fn mount_attr(set: MountAttr, clear: MountAttr) -> Arg {
     Arg::Struct { bytes: fields.iter().flat_map(|field| field.to_ne_bytes()).collect(), text }
 }
 
+/// `struct mount_attr` for an idmapped mount: the descriptor of the user namespace whose maps it uses.
+fn mount_idmap(users: &Value) -> Arg {
+    let fd = match users {
+        Value::Known(fd) => fd.cast_unsigned(),
+        Value::Later(_) => 0,
+    };
+    let mut text = String::from("{attr_set=");
+    Arg::flags(&MountAttr::MOUNT_ATTR_IDMAP).print(&mut text);
+    text.push_str(", attr_clr=0, propagation=0 /* MS_??? */, userns_fd=");
+    number(users).print(&mut text);
+    text.push('}');
+    let fields = [MountAttr::MOUNT_ATTR_IDMAP.bits(), 0, 0, fd];
+    Arg::Struct { bytes: fields.iter().flat_map(|field| field.to_ne_bytes()).collect(), text }
+}
+
 /// The header of [capset(2)](https://man7.org/linux/man-pages/man2/capget.2.html): version 3, the caller.
 fn cap_header() -> Arg {
     const VERSION_3: u32 = 0x2008_0522;
@@ -365,6 +400,39 @@ fn ioctl(fd: &Value, request: &Ioctl) -> Lowered {
     lower!(SYS_ioctl(number(fd), Arg::named(code, name), arg))
 }
 
+/// `struct sockaddr_in` ([ip(7)](https://man7.org/linux/man-pages/man7/ip.7.html)): port and address in the order
+/// of the network.
+fn inet(address: SocketAddrV4) -> Arg {
+    let family = 2_u16.to_ne_bytes();
+    let bytes = [&family[..], &address.port().to_be_bytes(), &address.ip().octets(), &[0; 8]].concat();
+    let (port, ip) = (address.port(), address.ip());
+    Arg::Struct {
+        bytes,
+        text: format!("{{sa_family=AF_INET, sin_port=htons({port}), sin_addr=inet_addr(\"{ip}\")}}"),
+    }
+}
+
+fn setsockopt(fd: &Value, option: SocketOption) -> Lowered {
+    let (level, name, value) = match option {
+        SocketOption::ExtendedAck => {
+            let value = Arg::Struct { bytes: 1_i32.to_ne_bytes().to_vec(), text: "[1]".to_owned() };
+            (Arg::named(270, "SOL_NETLINK"), Arg::named(11, "NETLINK_EXT_ACK"), value)
+        }
+        // strace shows this structure as bytes.
+        SocketOption::ReceiveTimeout(seconds) => {
+            let bytes: Vec<u8> =
+                [libc::c_long::from(seconds), 0].iter().flat_map(|one| one.to_ne_bytes()).collect();
+            let value = Arg::Bytes(Text::bytes(&bytes));
+            (Arg::named(1, "SOL_SOCKET"), Arg::named(20, "SO_RCVTIMEO_OLD"), value)
+        }
+    };
+    let size = match &value {
+        Arg::Bytes(text) => text.len(),
+        _ => 4,
+    };
+    lower!(SYS_setsockopt(number(fd), level, name, value, Arg::Size(size as u64)))
+}
+
 impl Syscall {
     /// The call's name, number and arguments.
     #[must_use]
@@ -408,6 +476,13 @@ impl Syscall {
                     Arg::Size(32),
                 ))
             }
+            Self::MountIdmap { dir: from, path: to, flags, users } => lower!(SYS_mount_setattr(
+                dir(from),
+                path(to),
+                Arg::flags(flags),
+                mount_idmap(users),
+                Arg::Size(32),
+            )),
             Self::Openat { dir: from, path: to, access, flags, mode } => {
                 let mut call = lower!(SYS_openat(dir(from), path(to), open_flags(*access, *flags)));
                 // The mode is a parameter only where a file may be created (open(2)).
@@ -536,6 +611,29 @@ impl Syscall {
                 Arg::Null,
                 Arg::Null,
             )),
+            Self::Setsockopt { fd, option } => setsockopt(fd, *option),
+            Self::DatagramSocket => lower!(SYS_socket(
+                Arg::named(2, "AF_INET"),
+                Arg::named(2 | 0o2_000_000, "SOCK_DGRAM|SOCK_CLOEXEC"),
+                Arg::named(0, "IPPROTO_IP"),
+            )),
+            Self::Bind { fd, address } => lower!(SYS_bind(number(fd), inet(*address), Arg::Size(16))),
+            Self::SendDatagram { fd, data, to } => lower!(SYS_sendto(
+                number(fd),
+                Arg::Bytes(data.clone()),
+                Arg::Size(data.len() as u64),
+                Arg::Size(0),
+                inet(*to),
+                Arg::Size(16),
+            )),
+            Self::ReceiveDatagram { fd } => lower!(SYS_recvfrom(
+                number(fd),
+                Arg::Room { size: DATAGRAM, text: "<datagram>".to_owned() },
+                Arg::Size(DATAGRAM as u64),
+                Arg::Size(0),
+                Arg::Null,
+                Arg::Null,
+            )),
         }
     }
 
@@ -624,12 +722,17 @@ impl Syscall {
                 value(dir);
                 text(path);
             }
+            Self::MountIdmap { dir, path, users, .. } => {
+                value(dir);
+                value(users);
+                text(path);
+            }
             Self::Symlinkat { target, dir, path } => {
                 value(dir);
                 text(target);
                 text(path);
             }
-            Self::Write { fd, data } => {
+            Self::Write { fd, data } | Self::SendDatagram { fd, data, .. } => {
                 value(fd);
                 text(data);
             }
@@ -637,14 +740,20 @@ impl Syscall {
                 value(from);
                 value(to);
             }
+            Self::Sendto { fd, message } => {
+                value(fd);
+                message.request.descriptor().into_iter().for_each(value);
+            }
             Self::Fsmount { fd, .. }
             | Self::Close { fd }
             | Self::Fchdir { fd }
             | Self::Fcntl { fd, .. }
             | Self::Ioctl { fd, .. }
             | Self::Setns { fd, .. }
-            | Self::Sendto { fd, .. }
             | Self::Recvfrom { fd }
+            | Self::Setsockopt { fd, .. }
+            | Self::Bind { fd, .. }
+            | Self::ReceiveDatagram { fd }
             | Self::Kill { pid: fd, .. }
             | Self::PidfdOpen { pid: fd }
             | Self::PidfdSendSignal { pidfd: fd, .. }
@@ -667,6 +776,7 @@ impl Syscall {
             | Self::Setresgid { .. }
             | Self::Prctl(_)
             | Self::Capset { .. }
+            | Self::DatagramSocket
             | Self::Socket { .. } => {}
         }
     }

@@ -7,6 +7,7 @@
 #![allow(dead_code, clippy::unwrap_used, reason = "every test uses a part of this; tests may unwrap")]
 
 pub mod listing;
+pub mod sleeper;
 pub mod trace;
 pub mod window;
 

@@ -266,6 +266,8 @@ pub fn normalised(text: &str) -> String {
             text.split(key).nth(1).and_then(|rest| rest.split([',', '}']).next()).unwrap_or("").to_owned()
         };
         let parts = ["nlmsg_len=", "nlmsg_flags=", "nlmsg_seq=", "error="].map(keep);
+        // These two flags have names only where the type of the message is known.
+        let parts = parts.map(|part| part.replace("NLM_F_EXCL|NLM_F_CREATE", "0x600"));
         let end = text.rfind("], ").map_or("", |at| &text[at..]);
         text = format!("{}{parts:?}{end}", text.split('[').next().unwrap_or_default());
     }

@@ -7,9 +7,9 @@ use clap::{ArgMatches, Command};
 use super::{Concept, Context, Stage};
 use crate::error::{Result, exit};
 use crate::image::Store;
-use crate::plan::{Bulk, Plan, Step, Undo};
+use crate::plan::{Bulk, Call, Plan, Step, Undo};
 use crate::state::journal::{self, Dead};
-use crate::sys::Errno;
+use crate::sys::{Errno, Syscall};
 
 /// The concept.
 pub const CONCEPT: Concept = Concept { name: "cleanup", command, stages: &[cleanup], failure: exit::FAILED };
@@ -76,13 +76,19 @@ fn names(dead: &[Dead]) -> String {
     dead.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
+/// To unmount what is not mounted is EINVAL.
+fn gone_is_fine(call: &Syscall) -> Call {
+    let fine = Call::from(call.clone()).or(Errno::ENOENT).or(Errno::ESRCH);
+    if matches!(call, Syscall::Umount2 { .. }) { fine.or(Errno::EINVAL) } else { fine }
+}
+
 /// The step that replays an undo from a journal.
 pub(super) fn step(undo: &Undo) -> Step {
     let step = Step::say("Undo a step of a dead run").chapter("34");
     match undo {
         Undo::Call(call) => step
             .why("It may be undone already, or never have been done: then there is nothing to find.")
-            .call(crate::plan::Call::from(call.clone()).or(Errno::ENOENT).or(Errno::ESRCH)),
+            .call(gone_is_fine(call)),
         Undo::Bulk(work) => step.why("What is gone already is passed over.").bulk(work.clone()),
     }
 }

@@ -69,17 +69,23 @@ impl Command {
         Self { program, argv, envp }
     }
 
+    /// The call by which a process becomes the command.
+    #[must_use]
+    pub fn calls(&self) -> Vec<Syscall> {
+        let Self { program: path, argv, envp } = self.clone();
+        vec![Syscall::Execve { path, argv, envp }]
+    }
+
     // ANCHOR: exec
     /// The step in which a process becomes the command.
     #[must_use]
     pub fn exec(&self) -> Step {
-        let Self { program: path, argv, envp } = self.clone();
         Step::say("Become the command")
             .why(
                 "The process stays the same, with its pid and its namespaces. Only the program in it is \
                  another. The report to you ends here, because its socket closes on exec.",
             )
-            .exec(vec![Syscall::Execve { path, argv, envp }])
+            .exec(self.calls())
     }
     // ANCHOR_END: exec
 }

@@ -1,8 +1,12 @@
-//! What several concepts tell in the same way: the birth of a child, a command, the image that a root is made of, a report,
-//! and what trials have found out.
+//! What several concepts tell in the same way: the birth of a child, a command, a report, the image that a root is made of,
+//! groups and their limits, and what trials have found out.
 
+pub mod amount;
 pub mod birth;
 pub mod command;
+pub mod group;
+pub mod groups;
+pub mod limits;
 pub mod page;
 pub mod picture;
 pub mod trials;

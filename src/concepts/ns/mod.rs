@@ -5,9 +5,13 @@
 //! a command of the user's choice in there or the end. What several rooms tell alike is in this file.
 
 mod cgroup;
+mod enter;
 mod ipc;
+mod list;
 mod mnt;
+mod net;
 mod pid;
+mod pin;
 mod time;
 mod user;
 mod uts;
@@ -23,7 +27,7 @@ use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::plan::{Call, Claim, Gate, Plan, Probe, Spawn, Step, Wait, calls};
 use crate::probe::ns::KINDS;
-use crate::sys::flags::{Access, CloneFlags, OFlags, Signal};
+use crate::sys::flags::{Access, CloneFlags, MsFlags, OFlags, Signal};
 use crate::sys::{Errno, Slot, Syscall, Value};
 
 /// The concept. The exit code is the command's, so that cutaway's own failure needs another.
@@ -35,6 +39,10 @@ const CHILD: Slot = Slot::new("child pid");
 const HOST: &str = "host namespace";
 /// A descriptor of the child's own namespace.
 const OWN: &str = "own namespace";
+
+/// What is said of a pid namespace that is made along with others.
+const STALE_PROC: &str =
+    "/proc goes on showing the host's processes; with mnt as well, the command gets one that fits";
 
 /// A kind of namespace: its name on the command line, what it is about, and its story.
 struct Kind {
@@ -67,6 +75,12 @@ const ROOMS: &[Kind] = &[
         plan: user::plan,
     },
     Kind {
+        name: "net",
+        flag: CloneFlags::CLONE_NEWNET,
+        about: "Interfaces, addresses, routes, ports",
+        plan: net::plan,
+    },
+    Kind {
         name: "time",
         flag: CloneFlags::CLONE_NEWTIME,
         about: "The clocks that count from boot",
@@ -80,33 +94,123 @@ const ROOMS: &[Kind] = &[
     },
 ];
 
-fn command() -> clap::Command {
-    let command = Arg::new("command")
+/// What a command does.
+type Deed = fn(&ArgMatches, &Context) -> Result<Stage>;
+
+/// The commands that are no story of one kind.
+const OTHERS: &[(&str, Deed)] = &[
+    ("ls", list::ls),
+    ("tree", list::tree),
+    ("enter", enter::stage),
+    ("pin", pin::pin),
+    ("unpin", pin::unpin),
+];
+
+/// The command line of those.
+fn others() -> [clap::Command; 5] {
+    let kinds = || {
+        Arg::new("type")
+            .long("type")
+            .value_name("KIND,…")
+            .value_delimiter(',')
+            .action(clap::ArgAction::Append)
+    };
+    let text = |name: &'static str, shown: &'static str, help: &'static str| {
+        Arg::new(name).value_name(shown).help(help).required(true)
+    };
+    [
+        clap::Command::new("ls")
+            .about("List the namespaces of this machine, and what keeps each alive")
+            .arg(kinds().help("Only these kinds")),
+        clap::Command::new("tree")
+            .about("Show which user namespace owns which namespaces")
+            .arg(kinds().help("Only these kinds")),
+        clap::Command::new("enter")
+            .about("Run a command in the namespaces of a process, or in a pinned one")
+            .arg(text("target", "PID|PIN", "A process, the name of a pin, or the path of one"))
+            .arg(kinds().help("Which of its namespaces, or all (default: all that are not yours already)"))
+            .arg(
+                Arg::new("wd")
+                    .long("wd")
+                    .value_name("DIR")
+                    .help("The working directory in there (default: that of the process)")
+                    .value_parser(clap::value_parser!(PathBuf)),
+            )
+            .arg(last_words("The command (default: /bin/sh); its exit code is cutaway's")),
+        clap::Command::new("pin")
+            .about("Keep a namespace alive without a process, by a mount")
+            .arg(text("kind", "KIND", "The kind of namespace"))
+            .arg(text("name", "NAME|PATH", "A name, or the path of a file that is made for it"))
+            .arg(
+                Arg::new("pid")
+                    .long("pid")
+                    .value_name("PID")
+                    .help("Keep that of this process (default: make a new one)"),
+            ),
+        clap::Command::new("unpin").about("Take a pin away").arg(text(
+            "name",
+            "NAME|PATH",
+            "The name of the pin, or its path",
+        )),
+    ]
+}
+
+/// The command at the end of the line.
+fn last_words(help: &'static str) -> Arg {
+    Arg::new("command")
         .value_name("COMMAND")
-        .help("Run this in the namespace as the end of the story; its exit code is cutaway's")
+        .help(help)
         .num_args(0..)
         .last(true)
-        .value_parser(clap::value_parser!(OsString));
-    let room = |kind: &Kind| clap::Command::new(kind.name).about(kind.about).arg(command.clone());
+        .value_parser(clap::value_parser!(OsString))
+}
+
+/// The kinds that `--type` names; these if it names none.
+fn kinds_of(matches: &ArgMatches, default: CloneFlags) -> Result<CloneFlags> {
+    let named: Vec<&String> = matches.get_many("type").into_iter().flatten().collect();
+    if named.is_empty() || named.iter().any(|name| *name == "all") {
+        return Ok(default);
+    }
+    named.into_iter().map(|name| flag_of(name)).collect()
+}
+
+fn command() -> clap::Command {
+    let command = last_words("Run this in the namespace as the end of the story; its exit code is cutaway's");
+    let with = Arg::new("with")
+        .long("with")
+        .value_name("KIND,…")
+        .help("Make namespaces of these kinds as well")
+        .value_delimiter(',')
+        .action(clap::ArgAction::Append);
+    let room =
+        |kind: &Kind| clap::Command::new(kind.name).about(kind.about).arg(command.clone()).arg(with.clone());
     clap::Command::new("ns")
-        .about("Look at one kind of namespace")
+        .about("Look at one kind of namespace; list, enter and keep those of the machine")
         .long_about(
             "Makes a namespace of one kind for real, tells every call, and shows what it isolates and what it \
-             does not, from both sides. As an ordinary user this happens in a user namespace.",
+             does not, from both sides. As an ordinary user this happens in a user namespace. The other commands \
+             are about namespaces that exist.",
         )
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands(ROOMS.iter().map(room))
+        .subcommands(others())
 }
 
 fn ns(matches: &ArgMatches, context: &Context) -> Result<Stage> {
+    if let Some((name, matches)) = matches.subcommand()
+        && let Some((_, stage)) = OTHERS.iter().find(|(other, _)| *other == name)
+    {
+        return stage(matches, context);
+    }
     let found = matches
         .subcommand()
         .and_then(|(name, matches)| ROOMS.iter().find(|kind| kind.name == name).map(|kind| (kind, matches)));
     // clap requires one of them.
     let Some((kind, matches)) = found else { return Ok(Stage::Nothing) };
     let words: Vec<OsString> = matches.get_many("command").into_iter().flatten().cloned().collect();
-    let room = Room::settle(kind, &words, context)?;
+    let with: Vec<&String> = matches.get_many("with").into_iter().flatten().collect();
+    let room = Room::settle(kind, &words, &with, context)?;
     Ok((kind.plan)(&room, context).into())
 }
 
@@ -123,13 +227,18 @@ pub struct Room {
     gid: u32,
     /// The command at the end.
     command: Option<Command>,
+    /// The kinds that were asked for in addition.
+    with: CloneFlags,
 }
 
 impl Room {
-    fn settle(kind: &Kind, words: &[OsString], context: &Context) -> Result<Self> {
-        supported(kind)?;
+    fn settle(kind: &Kind, words: &[OsString], with: &[&String], context: &Context) -> Result<Self> {
+        supported(kind.name)?;
+        let with = with.iter().map(|name| flag_of(name)).collect::<Result<CloneFlags>>()?;
+        let with = with.difference(kind.flag);
         let here = &context.here;
-        let rootless = !here.is_privileged();
+        // Who asks for a user namespace as well gets the others from it, as an ordinary user does.
+        let rootless = !here.is_privileged() || with.contains(CloneFlags::CLONE_NEWUSER);
         if rootless || kind.flag == CloneFlags::CLONE_NEWUSER {
             here.user_namespaces().map_err(|why| {
                 Error::new(format!("cutaway ns {} cannot work here", kind.name))
@@ -145,13 +254,16 @@ impl Room {
             uid: here.euid,
             gid: here.gid,
             command: Command::find(words)?,
+            with,
         })
     }
 
     /// A plan with what is the same in every room.
     fn plan(&self, steps: Vec<Step>) -> Plan {
         let mut plan = Plan::new(format!("ns {}", self.name));
-        if self.rootless {
+        if self.rootless && self.with.contains(CloneFlags::CLONE_NEWUSER) {
+            plan.notes.push("in a user namespace, where you are root".to_owned());
+        } else if self.rootless {
             plan.notes.push("as an ordinary user: in a user namespace, where you are root".to_owned());
             if self.flag != CloneFlags::CLONE_NEWUSER {
                 plan.notes
@@ -160,12 +272,19 @@ impl Room {
         } else {
             plan.needs = vec!["CAP_SYS_ADMIN"];
         }
+        if !self.with.is_empty() {
+            plan.notes.push(format!("also in namespaces of its own: {}", names(self.with).join(", ")));
+        }
+        if self.with.contains(CloneFlags::CLONE_NEWPID) && !self.has_own_mounts() {
+            plan.notes.push(STALE_PROC.to_owned());
+        }
         plan.steps = steps;
         plan
     }
 
     /// The flags of the child's clone3.
     fn flags(&self, kinds: CloneFlags) -> CloneFlags {
+        let kinds = kinds | self.with;
         if self.rootless { kinds | CloneFlags::CLONE_NEWUSER } else { kinds }
     }
 
@@ -201,8 +320,19 @@ impl Room {
     }
 
     /// The end of the story in the child: the user's command, if there is one.
-    fn exec(&self) -> Option<Step> {
-        self.command.as_ref().map(|command| command.exec().chapter("2"))
+    fn exec(&self) -> Vec<Step> {
+        let Some(command) = &self.command else { return Vec::new() };
+        let mut steps = Vec::new();
+        if self.with.contains(CloneFlags::CLONE_NEWPID) && self.has_own_mounts() {
+            steps.push(fresh_proc());
+        }
+        steps.push(command.exec().chapter("2"));
+        steps
+    }
+
+    /// Whether the command gets a mount table that the host does not see.
+    fn has_own_mounts(&self) -> bool {
+        (self.with | self.flag).contains(CloneFlags::CLONE_NEWNS)
     }
 
     /// An attempt to get into the host's namespace, whose descriptor the child has.
@@ -274,6 +404,20 @@ impl Room {
     }
 }
 
+/// A pid namespace that came along with a mount namespace gets the /proc that fits.
+fn fresh_proc() -> Step {
+    Step::say("Mount a proc of the new pid namespace")
+        .why(
+            "The /proc that came with the copy of the mount table shows the host's processes. Private first, so that \
+             the host's own stays. Where a part of /proc is hidden, as in a container, the kernel refuses another \
+             one, and the old stays.",
+        )
+        .chapter("12")
+        .call(calls::mount::propagation("/", MsFlags::MS_REC | MsFlags::MS_PRIVATE))
+        .call(Call::from(calls::mount::proc("/proc")).or(Errno::EPERM))
+        .look_at([Probe::Proc])
+}
+
 /// A child in these namespaces.
 pub(super) const fn clone(flags: CloneFlags) -> Syscall {
     Syscall::Clone3 { flags, exit_signal: Some(Signal::SIGCHLD), cgroup: None }
@@ -313,19 +457,40 @@ fn scratch() -> PathBuf {
     folder.canonicalize().unwrap_or(folder).join(format!("cutaway-ns-{}", std::process::id()))
 }
 
+/// The kind of this name.
+///
+/// # Errors
+/// There is no such kind, or this kernel does not have it.
+fn flag_of(name: &str) -> Result<CloneFlags> {
+    let Some((flag, name)) = KINDS.iter().find(|(_, known)| *known == name) else {
+        let all: Vec<_> = KINDS.iter().map(|(_, name)| *name).collect();
+        return Err(Error::new(format!("there is no kind of namespace called {name:?}"))
+            .rule(format!("the kinds are {}", all.join(", ")))
+            .exit(exit::USAGE)
+            .chapter("1"));
+    };
+    supported(name)?;
+    Ok(*flag)
+}
+
+/// The names of these kinds.
+fn names(kinds: CloneFlags) -> Vec<&'static str> {
+    KINDS.iter().filter(|(flag, _)| kinds.contains(*flag)).map(|(_, name)| *name).collect()
+}
+
 /// A kernel may be built without a kind of namespace.
-fn supported(kind: &Kind) -> Result<()> {
-    let file = format!("/proc/self/ns/{}", kind.name);
+fn supported(kind: &str) -> Result<()> {
+    let file = format!("/proc/self/ns/{kind}");
     if Path::new(&file).exists() {
         return Ok(());
     }
-    let why = match kind.name {
+    let why = match kind {
         "time" => "time namespaces exist since Linux 5.6, if it is built with CONFIG_TIME_NS",
         "cgroup" => "cgroup namespaces exist since Linux 4.6, if it is built with CONFIG_CGROUPS",
         "mnt" => "every Linux has mount namespaces, so /proc is not mounted here",
         _ => "it was built without them (CONFIG_NAMESPACES and the options below it)",
     };
-    Err(Error::new(format!("this kernel has no {} namespaces: there is no {file}", kind.name)).rule(why))
+    Err(Error::new(format!("this kernel has no {kind} namespaces: there is no {file}")).rule(why))
 }
 
 #[cfg(test)]
@@ -344,6 +509,7 @@ mod tests {
                 uid: 1000,
                 gid: 1000,
                 command: Command::find(words).unwrap(),
+                with: CloneFlags::empty(),
             };
             let plan = (kind.plan)(&room, &Context::new("/nonexistent".into(), true, false));
             (room, plan)
@@ -373,7 +539,7 @@ mod tests {
 
     #[test]
     fn a_missing_kind_has_its_reason() {
-        let kind = Kind { name: "none", flag: CloneFlags::empty(), about: "", plan: uts::plan };
-        assert!(supported(&kind).unwrap_err().to_string().contains("no none namespaces"));
+        assert!(supported("none").unwrap_err().to_string().contains("no none namespaces"));
+        assert!(flag_of("network").unwrap_err().to_string().contains("the kinds are user, mnt, pid"));
     }
 }

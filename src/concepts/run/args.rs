@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use crate::concepts::common::limits::LimitArgs;
+
 /// Which network a container gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Network {
@@ -53,17 +55,9 @@ pub struct RunArgs {
     #[arg(long)]
     pub read_only: bool,
 
-    /// Limit memory, for example 64m
-    #[arg(short = 'm', long, value_name = "BYTES")]
-    pub memory: Option<String>,
-
-    /// Limit processor time, in processors: 0.5 is half of one
-    #[arg(long, value_name = "NUMBER")]
-    pub cpus: Option<String>,
-
-    /// Limit the number of processes; -1 for no limit
-    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
-    pub pids_limit: Option<i64>,
+    /// Limits of its groups.
+    #[command(flatten)]
+    pub limits: LimitArgs,
 
     /// Run this instead of the image's entrypoint
     #[arg(long, value_name = "PROGRAM")]

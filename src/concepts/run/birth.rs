@@ -7,9 +7,9 @@ use crate::sys::{Slot, Syscall, Value};
 
 use super::CHILD;
 use super::args::Network;
-use super::limits::Groups;
 use super::settle::Settled;
 use super::terminal;
+use crate::concepts::common::groups::Groups;
 
 /// The namespaces that are made together with the child.
 pub fn namespaces(run: &Settled) -> CloneFlags {

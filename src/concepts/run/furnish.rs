@@ -6,8 +6,8 @@ use crate::sys::{Slot, Text, Value};
 
 use super::HOST_ROOT;
 use super::args::Network;
-use super::limits::Groups;
 use super::settle::Settled;
+use crate::concepts::common::groups::Groups;
 use calls::mount;
 
 /// The devices that every Linux program may expect

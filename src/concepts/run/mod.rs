@@ -1,7 +1,7 @@
 //! `cutaway run`: a container, put together from all the parts.
 //!
 //! The story in its order, one file for each part: a writable layer and a place on disk ([`place`]), groups
-//! with limits ([`limits`]), a child in new namespaces ([`birth`]), its root made of layers ([`root`]), the
+//! with limits ([`Groups`]), a child in new namespaces ([`birth`]), its root made of layers ([`root`]), the
 //! kernel's own file systems inside ([`furnish`]), volumes ([`volumes`]), the network ([`network`]), a
 //! terminal ([`terminal`]), what is hidden and forbidden ([`harden`]), who the workload is ([`identity`]),
 //! and the command itself.
@@ -15,7 +15,6 @@ mod birth;
 mod furnish;
 mod harden;
 mod identity;
-mod limits;
 mod network;
 mod place;
 mod root;
@@ -25,6 +24,7 @@ mod volumes;
 
 use clap::{ArgMatches, Args, FromArgMatches};
 
+use super::common::groups::Groups;
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
 use crate::plan::{Plan, Step, Wait};
@@ -83,7 +83,7 @@ fn run(matches: &ArgMatches, context: &Context) -> Result<Stage> {
 
 /// The whole container, as a plan.
 fn plan(run: &Settled, context: &Context) -> Plan {
-    let groups = limits::Groups::find(run, context);
+    let groups = Groups::find(&run.limits, &[], &run.name, context);
     let mut plan = Plan::new(format!("run {}", run.title));
     plan.name = Some(run.name.clone());
     plan.uses.clone_from(&run.uses);
@@ -100,14 +100,14 @@ fn plan(run: &Settled, context: &Context) -> Plan {
 
 // ANCHOR: child
 /// What the child does before it becomes the workload.
-fn in_child(run: &Settled, groups: &limits::Groups, host: &Host) -> Vec<Step> {
+fn in_child(run: &Settled, groups: &Groups, host: &Host) -> Vec<Step> {
     let mut steps = birth::die_with_parent(run);
     steps.extend(groups.join());
     steps.push(root::private());
     steps.push(root::stage(run));
     steps.push(root::merge(run));
     steps.push(root::pivot());
-    steps.push(limits::Groups::own_namespace());
+    steps.push(Groups::own_namespace());
     steps.extend(furnish::all(run, groups));
     steps.extend(volumes::all(run));
     steps.push(root::leave_host());

@@ -8,6 +8,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
+use crate::concepts::common::limits::{self, Limits};
 use crate::concepts::common::picture::{self, Picture};
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result, exit};
@@ -15,7 +16,7 @@ use crate::image::config::Config;
 use crate::image::merged::MergedView;
 use crate::image::merged::command::{self, Command};
 use crate::image::merged::user::{self, User};
-use crate::probe::{Host, Place, fds};
+use crate::probe::{Host, fds};
 use crate::state;
 use crate::sys::Text;
 use crate::sys::flags::CapSet;
@@ -25,11 +26,8 @@ use super::root::Overlay;
 use super::volumes::{Tmpfs, Volume};
 
 mod environment;
-mod limits;
 mod names;
 mod volume;
-
-pub use limits::Limits;
 
 /// What will be run, with every question answered.
 pub struct Settled {
@@ -139,8 +137,8 @@ impl Settled {
         let directory = state::container(&context.state, &name);
         let layers = picture.layer_texts();
         let overlay = Overlay::choose(&layers, &directory);
-        let limits = Limits::settle(args)?;
-        refuse_impossible_limits(&limits, args, context, rootless)?;
+        let limits = Limits::settle(&args.limits)?;
+        limits::refuse_impossible(&limits, &args.limits, context)?;
         Ok(Self {
             title: picture.title,
             uses: picture.uses,
@@ -355,38 +353,6 @@ fn settle_inherited(here: &Host) -> Result<Option<Vec<i32>>> {
             .chapter("30")
     })?;
     Ok(Some(open.iter().filter(|one| one.fd > 2 && !one.cloexec).map(|one| one.fd).collect()))
-}
-
-/// A limit that was asked for and that nobody would keep is a lie.
-fn refuse_impossible_limits(
-    limits: &Limits,
-    args: &RunArgs,
-    context: &Context,
-    rootless: bool,
-) -> Result<()> {
-    let asked = [
-        (limits.memory.is_some(), "memory", "--memory"),
-        (limits.cpu_quota.is_some(), "cpu", "--cpus"),
-        (args.pids_limit.is_some_and(|limit| limit > 0), "pids", "--pids-limit"),
-    ];
-    for (wanted, controller, flag) in asked {
-        if !wanted {
-            continue;
-        }
-        if let Place::Nowhere(why) = context.here.cgroups().place(controller, !rootless) {
-            let remedy = if rootless {
-                "as an ordinary user you need a delegated group: `systemd-run --user --scope -p Delegate=yes …` \
-                 on cgroup v2, or run cutaway as root"
-            } else {
-                "mount the controller's tree, or leave the limit out"
-            };
-            return Err(Error::new(format!("{flag} cannot be kept here"))
-                .rule(why)
-                .remedy(remedy)
-                .chapter("22"));
-        }
-    }
-    Ok(())
 }
 
 fn kernel_capabilities() -> CapSet {

@@ -122,6 +122,10 @@ pub fn id_map(call: &Syscall, path: &str) -> bool {
     uid_map(call, path) || gid_map(call, path)
 }
 
+pub fn idmap(call: &Syscall, _: &str) -> bool {
+    matches!(call, Syscall::MountIdmap { .. })
+}
+
 pub fn setgroups_file(_: &Syscall, path: &str) -> bool {
     path.ends_with("/setgroups")
 }

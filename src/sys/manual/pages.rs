@@ -110,4 +110,6 @@ pub const ENTRIES: &[Entry] = &[
     ),
     changes("sendto", "send(2)", "sends a message; on a netlink socket, a request to the kernel"),
     only_descriptors("recvfrom", "recv(2)", "receives a message; on a netlink socket, the kernel's answer"),
+    only_descriptors("setsockopt", "setsockopt(2)", "sets how a socket behaves"),
+    changes("bind", "bind(2)", "gives a socket an address, so that messages for that reach it"),
 ];

@@ -5,16 +5,17 @@
 //! and the kernel's sources (`fs/namespace.c`, `fs/overlayfs/super.c`, `kernel/fork.c`, `kernel/cgroup/`).
 
 use nix::errno::Errno::{
-    self, E2BIG, EACCES, EAGAIN, EBADF, EBUSY, EDQUOT, EEXIST, EFBIG, EINTR, EINVAL, EIO, EISDIR, ELIBBAD,
-    ELOOP, EMFILE, ENAMETOOLONG, ENFILE, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY,
-    ENOTTY, ENXIO, EOPNOTSUPP, EPERM, EPIPE, EPROTONOSUPPORT, EROFS, ESRCH, ESTALE, ETXTBSY, EXDEV,
+    self, E2BIG, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EBADF, EBUSY, EDQUOT, EEXIST, EFBIG,
+    EHOSTUNREACH, EINTR, EINVAL, EIO, EISDIR, ELIBBAD, ELOOP, EMFILE, ENAMETOOLONG, ENETUNREACH, ENFILE,
+    ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP, EPERM,
+    EPIPE, EPROTONOSUPPORT, EROFS, ESRCH, ESTALE, ETXTBSY, EXDEV,
 };
 
 use super::Hint;
 use super::hints::{
-    Row, always, bind, control_group, cpu_limit, cpuset_procs, device, file, id_map, in_cgroup, into_cgroup,
-    magic_link, memory_limit, new_user, overlay, present, proc, procs, propagation, remount, setgroups_file,
-    subtree_control, sysfs,
+    Row, always, bind, control_group, cpu_limit, cpuset_procs, device, file, id_map, idmap, in_cgroup,
+    into_cgroup, magic_link, memory_limit, new_user, overlay, present, proc, procs, propagation, remount,
+    setgroups_file, subtree_control, sysfs,
 };
 
 // The numbers of the chapters that explain a rule.
@@ -183,6 +184,12 @@ pub const ROWS: &[Row] = rules! {
             try "copy with AT_RECURSIVE" read MOUNTS;
     }
     mount_setattr {
+        EINVAL if idmap => "this file system cannot be mounted with other ids (ext4 and xfs can since Linux 5.12, \
+            btrfs 5.15, tmpfs 6.3), or the mount is attached already, or the user namespace is the first one"
+            read MOUNTS;
+        EPERM if idmap => "an idmapped mount needs CAP_SYS_ADMIN in the user namespace that mounted the file \
+            system first: that of the host, for its disks"
+            try "run as root" read MOUNTS;
         EINVAL => "the path is no mount point, or an attribute cannot be set this way" read MOUNTS;
         EPERM => "the mount came from a more privileged namespace, and its attributes are locked"
             read USERNS;
@@ -510,12 +517,30 @@ pub const ROWS: &[Row] = rules! {
         EPERM => "changing the network needs CAP_NET_ADMIN in the user namespace that owns the network \
             namespace"
             try "run as root, or in a network namespace of its own" read NETWORK;
+        ENETUNREACH => "no route of this network namespace leads there: no interface that is up has an \
+            address in that network, and there is no default route" read NETWORK;
+        EHOSTUNREACH => "a route leads there, but nobody answered for the address" read NETWORK;
     }
     recvfrom {
         EPERM => "changing the network needs CAP_NET_ADMIN in the user namespace that owns the network \
             namespace"
             try "run as root, or in a network namespace of its own" read NETWORK;
         ENODEV => "there is no interface of this index in the network namespace" read NETWORK;
+        EOPNOTSUPP => "the kernel knows no interface of this kind: veth and bridge are modules, and this one \
+            was built without it or may not load it"
+            try "as root: modprobe veth bridge" read NETWORK;
+        EEXIST => "the network namespace has an interface, an address or a route like this already" read NETWORK;
+        ENETUNREACH => "no route of the network namespace leads to the gateway" read NETWORK;
+        EADDRNOTAVAIL => "the interface does not have this address" read NETWORK;
+        EAGAIN => "nothing arrived in the time that the socket waits" read NETWORK;
+    }
+    bind {
+        EADDRINUSE => "another socket of this network namespace has this port"
+            try "end the program that listens there" read NETWORK;
+        EADDRNOTAVAIL => "no interface of this network namespace has this address" read NETWORK;
+        EACCES => "ports below 1024 need CAP_NET_BIND_SERVICE in the user namespace that owns the network \
+            namespace"
+            try "choose a higher port" read NETWORK;
     }
 };
 

@@ -56,7 +56,8 @@ impl Canvas<'_> {
         if column >= area.width || row >= area.height {
             return x;
         }
-        let style = crate::report::style::Style { colour: false, unicode: self.unicode, width: 80 };
+        let style =
+            crate::report::style::Style { unicode: self.unicode, ..crate::report::style::Style::plain() };
         usize::from(self.buffer.set_stringn(column, row, style.text(text), room, look).0)
     }
 

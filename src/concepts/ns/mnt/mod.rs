@@ -70,7 +70,7 @@ pub fn plan(room: &Room, context: &Context) -> Plan {
     let (show, look) = show_host("mounted", "seen", vec![from_the_host(&places)]);
     let mut child = vec![start(), private(), stage(&places)];
     child.extend(show);
-    child.extend([shared(&places), slave(&places), separate(&places), unbindable(&places)]);
+    child.extend([shared(&places), slave(&places), separate(&places), unbindable(&places), grid(&places)]);
     child.extend([bind(&places), half_read_only(&places)]);
     child.push(read_only(&places, context.here.kernel_at_least(5, 12)));
     child.extend(room.cross(
@@ -215,6 +215,15 @@ fn unbindable(places: &Places) -> Step {
         )
         .look_at([Probe::Mounts])
         .expect([places.not_mounted("nowhere")])
+}
+
+fn grid(places: &Places) -> Step {
+    let pairs = [("shared", "peer"), ("master", "slave"), ("private", "copy"), ("unbindable", "nowhere")];
+    let pairs = pairs.map(|(first, second)| (first.to_owned(), second.to_owned())).to_vec();
+    Step::say("Put what was tried into one grid")
+        .why("Read from the mount table, pair by pair: what was mounted below each, and whether the other has it.")
+        .chapter("5")
+        .look_at([Probe::Passed { base: places.stage(), pairs }])
 }
 
 fn bind(places: &Places) -> Step {

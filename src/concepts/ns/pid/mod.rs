@@ -136,8 +136,9 @@ fn in_init(room: &Room, show: Vec<Step>) -> Vec<Step> {
     steps.extend(own_proc());
     steps.extend(signals());
     steps.extend(orphans());
-    if let Some(exec) = room.exec() {
-        steps.extend([not_isolated(room), exec]);
+    if room.command.is_some() {
+        steps.push(not_isolated(room));
+        steps.extend(room.exec());
     } else {
         steps.extend([last(), last_sleeps(), not_isolated(room), before_the_end()]);
     }

@@ -16,6 +16,11 @@ const UTS: CloneFlags = CloneFlags::CLONE_NEWUTS;
 const STRANGER: u32 = 100_000;
 /// A file that belongs to the host's root on every machine.
 const HOSTS_FILE: &str = "/etc/passwd";
+/// A descriptor of the child's user namespace.
+const USERS: &str = "its user namespace";
+
+mod idmap;
+mod range;
 
 /// What the story is about on this host.
 struct Story {
@@ -53,9 +58,13 @@ impl Story {
 }
 
 /// The story.
-pub fn plan(room: &Room, _: &Context) -> Plan {
+pub fn plan(room: &Room, context: &Context) -> Plan {
     let story = Story::new(room);
-    let (show, look) = show_host("made", "seen", vec![owner_outside(&story)]);
+    let mut look = vec![owner_outside(&story)];
+    if !room.rootless {
+        look.push(idmap::keep());
+    }
+    let (show, look) = show_host("made", "seen", look);
     let mut child = vec![
         arm(),
         nobody(&story),
@@ -74,16 +83,24 @@ pub fn plan(room: &Room, _: &Context) -> Plan {
     child.extend(room.exec());
     let mut meanwhile = map(&story);
     meanwhile.extend(look);
-    let spawn = Spawn { clone: super::clone(USER), into: CHILD, actor: "child", child, meanwhile };
-    let mut plan = room.plan(vec![
-        before(),
-        room.keep_host(),
-        place(room, &story),
-        birth().spawn(spawn),
-        wait(room),
-        after(&story),
-        room.let_go_of_host(),
-    ]);
+    // The story makes a UTS namespace itself, once it has tried to do without.
+    let spawn = Spawn {
+        clone: super::clone(USER | room.with.difference(UTS)),
+        into: CHILD,
+        actor: "child",
+        child,
+        meanwhile,
+    };
+    let mut steps = vec![before(), room.keep_host(), place(room, &story)];
+    if room.rootless {
+        steps.extend(range::steps(&story, &context.here));
+    }
+    steps.push(birth().spawn(spawn));
+    if !room.rootless {
+        steps.extend(idmap::steps(&story, &context.here));
+    }
+    steps.extend([wait(room), after(&story), room.let_go_of_host()]);
+    let mut plan = room.plan(steps);
     if !room.rootless {
         plan.notes.push(format!("root in there will be user {STRANGER} out here, whom nobody is"));
     }

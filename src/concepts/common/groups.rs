@@ -1,6 +1,6 @@
 //! Limits: groups for memory, processor time and processes, in whatever cgroup layout the host has.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::concepts::Context;
 use crate::plan::{Bulk, Call, Claim, Probe, Step, Undo, calls};
@@ -9,17 +9,25 @@ use crate::probe::cgroup::Layout;
 use crate::sys::flags::{CloneFlags, MsFlags, OFlags};
 use crate::sys::{Slot, Value};
 
-use super::settle::{Limits, Settled};
+use super::amount::PERIOD;
+use super::limits::{Limits, cpu_max, cpu_weight, io_weight};
 use calls::mount;
 
 /// The slot of the v2 group's descriptor, for clone3.
 const GROUP: &str = "group";
 
+/// Files of a group and what is written to them, in this order.
+type Values = Vec<(&'static str, String)>;
+
 /// A controller and what it is to enforce, as file names and values of v1 and of v2.
-struct Wanted {
-    controller: &'static str,
-    v1: Vec<(&'static str, String)>,
-    v2: Vec<(&'static str, String)>,
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The controller.
+    pub controller: &'static str,
+    v1: Values,
+    v2: Values,
+    /// All controllers of its version 1 tree, as a mount of that tree must name them.
+    tree: String,
 }
 
 /// The container's groups.
@@ -33,38 +41,121 @@ pub struct Groups {
     missing: Vec<String>,
 }
 
-fn wanted(limits: &Limits) -> Vec<Wanted> {
-    let mut all = Vec::new();
+fn memory(limits: &Limits) -> (Values, Values) {
+    let (mut v1, mut v2): (Values, Values) = (Vec::new(), Vec::new());
     if let Some(bytes) = limits.memory {
-        all.push(Wanted {
-            controller: "memory",
-            v1: vec![("memory.limit_in_bytes", bytes.to_string())],
-            v2: vec![("memory.max", bytes.to_string())],
-        });
+        v1.push(("memory.limit_in_bytes", bytes.to_string()));
+        v2.push(("memory.max", bytes.to_string()));
     }
+    if let Some(swap) = limits.swap {
+        let both = limits.memory.unwrap_or(0).checked_add(swap);
+        v1.push(("memory.memsw.limit_in_bytes", both.map_or("-1".to_owned(), |both| both.to_string())));
+        v2.push(("memory.swap.max", if swap == u64::MAX { "max".to_owned() } else { swap.to_string() }));
+    }
+    (v1, v2)
+}
+
+fn cpu(limits: &Limits) -> (Values, Values) {
+    let (mut v1, mut v2): (Values, Values) = (Vec::new(), Vec::new());
     if let Some(quota) = limits.cpu_quota {
-        all.push(Wanted {
-            controller: "cpu",
-            v1: vec![("cpu.cfs_period_us", "100000".into()), ("cpu.cfs_quota_us", quota.to_string())],
-            v2: vec![("cpu.max", format!("{quota} 100000"))],
-        });
+        v1.push(("cpu.cfs_period_us", PERIOD.to_string()));
+        v1.push(("cpu.cfs_quota_us", quota.to_string()));
+        v2.push(("cpu.max", cpu_max(quota)));
     }
-    if let Some(pids) = limits.pids {
-        let value = vec![("pids.max", pids.to_string())];
-        all.push(Wanted { controller: "pids", v1: value.clone(), v2: value });
+    if let Some(shares) = limits.cpu_shares {
+        v1.push(("cpu.shares", shares.to_string()));
+        v2.push(("cpu.weight", cpu_weight(shares).to_string()));
+    }
+    (v1, v2)
+}
+
+/// A new group of version 1 has neither processors nor memory nodes, and nobody can join it before it has both.
+fn cpuset(limits: &Limits, context: &Context) -> (Values, Values) {
+    let Some(list) = &limits.cpuset else { return (Vec::new(), Vec::new()) };
+    let above = match context.here.cgroups().place("cpuset", context.here.is_privileged()) {
+        Place::V1(above) => above,
+        _ => PathBuf::new(),
+    };
+    let nodes = std::fs::read_to_string(above.join("cpuset.mems")).unwrap_or_default().trim().to_owned();
+    let v1 = vec![("cpuset.mems", nodes), ("cpuset.cpus", list.clone())];
+    (v1, vec![("cpuset.cpus", list.clone())])
+}
+
+/// Which of its files sets a weight depends on the I/O scheduler that the kernel was built with.
+fn blkio(limits: &Limits, context: &Context) -> (Values, Values) {
+    let (Some(weight), Ok(file)) = (limits.blkio_weight, weight_file(context)) else {
+        return (Vec::new(), Vec::new());
+    };
+    let value = if file == "io.weight" { io_weight(weight) } else { weight };
+    let all = vec![(file, value.to_string())];
+    (all.clone(), all)
+}
+
+/// The file that takes a weight in a group of this host. The top group has none itself, but others that tell of it.
+///
+/// # Errors
+/// Why there is none.
+pub fn weight_file(context: &Context) -> Result<&'static str, String> {
+    let above = match context.here.cgroups().place(io_controller(context), context.here.is_privileged()) {
+        Place::V1(above) | Place::V2 { parent: above, .. } => above,
+        Place::Nowhere(why) => return Err(why),
+    };
+    let signs = [("blkio.bfq.io_serviced", "blkio.bfq.weight"), ("io.cost.qos", "io.weight")];
+    if let Some((_, file)) = signs.into_iter().find(|(sign, _)| above.join(sign).exists()) {
+        return Ok(file);
+    }
+    let mut groups = std::fs::read_dir(&above).into_iter().flatten().flatten().map(|entry| entry.path());
+    let files = ["io.weight", "io.bfq.weight", "blkio.weight", "blkio.bfq.weight"];
+    groups
+        .find_map(|group| files.into_iter().find(|file| group.join(file).exists()))
+        .ok_or_else(|| format!("no group below {} has a file for a weight of block I/O", above.display()))
+}
+
+/// The controller of block I/O, which has two names.
+#[must_use]
+pub fn io_controller(context: &Context) -> &'static str {
+    if context.here.cgroups().v1("blkio").is_some() { "blkio" } else { "io" }
+}
+
+/// `cpu,cpuacct` where both are in one tree: the kernel mounts no part of it.
+fn tree(controller: &str, context: &Context) -> String {
+    let cgroups = context.here.cgroups();
+    let Some(own) = cgroups.v1(controller) else { return controller.to_owned() };
+    let same = cgroups.v1.iter().filter(|one| one.mount == own.mount);
+    same.map(|one| one.controller.as_str()).collect::<Vec<_>>().join(",")
+}
+
+/// What the controllers are to enforce. Those in `accounts` get a group in any case, so that it can be read what was
+/// used in the end.
+fn wanted(limits: &Limits, accounts: &[&'static str], context: &Context) -> Vec<Wanted> {
+    let mut all: Vec<Wanted> = Vec::new();
+    let mut add = |controller: &'static str, (v1, v2): (Values, Values)| {
+        if !v2.is_empty() || accounts.contains(&controller) {
+            all.push(Wanted { controller, v1, v2, tree: tree(controller, context) });
+        }
+    };
+    add("memory", memory(limits));
+    add("cpu", cpu(limits));
+    add("cpuset", cpuset(limits, context));
+    let pids: Values = limits.pids.iter().map(|pids| ("pids.max", pids.to_string())).collect();
+    add("pids", (pids.clone(), pids));
+    add(io_controller(context), blkio(limits, context));
+    // Version 2 counts processor time with the controller cpu.
+    if context.here.cgroups().v1("cpuacct").is_some() {
+        add("cpuacct", (Vec::new(), Vec::new()));
     }
     all
 }
 
 impl Groups {
     /// Finds a place for each limit. A limit that was asked for and has no place was refused while settling.
-    pub fn find(run: &Settled, context: &Context) -> Self {
+    pub fn find(limits: &Limits, accounts: &[&'static str], name: &str, context: &Context) -> Self {
         let host = context.here.cgroups();
-        let name = format!("cutaway-{}", run.name);
+        let name = format!("cutaway-{name}");
         let mut groups = Self { layout: host.layout, v1: Vec::new(), v2: None, missing: Vec::new() };
-        for wanted in wanted(&run.limits) {
-            match host.place(wanted.controller, !run.rootless) {
-                Place::V1(parent) => groups.v1.push((wanted, parent.join(&name))),
+        for wanted in wanted(limits, accounts, context) {
+            match host.place(wanted.controller, context.here.is_privileged()) {
+                Place::V1(parent) => groups.add_v1(wanted, parent.join(&name)),
                 Place::V2 { parent, enable } => {
                     let (_, enabled, all) =
                         groups.v2.get_or_insert_with(|| (parent.join(&name), Vec::new(), Vec::new()));
@@ -77,6 +168,28 @@ impl Groups {
             }
         }
         groups
+    }
+
+    /// Two controllers of version 1 may share a tree, as cpu and cpuacct often do: then they share the group.
+    fn add_v1(&mut self, wanted: Wanted, path: PathBuf) {
+        match self.v1.iter_mut().find(|(_, known)| *known == path) {
+            Some((other, _)) => other.v1.extend(wanted.v1),
+            None => self.v1.push((wanted, path)),
+        }
+    }
+
+    /// Whether there is no group at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.v1.is_empty() && self.v2.is_none()
+    }
+
+    /// The group's directory for a controller, and whether it is one of version 2.
+    #[must_use]
+    pub fn directory(&self, controller: &str) -> Option<(&Path, bool)> {
+        let one = self.v1.iter().find(|(wanted, _)| wanted.controller == controller);
+        let two = self.v2.iter().find(|(_, _, all)| all.iter().any(|wanted| wanted.controller == controller));
+        one.map(|(_, path)| (path.as_path(), false)).or(two.map(|(path, ..)| (path.as_path(), true)))
     }
 
     /// Which way was taken on this host.
@@ -171,7 +284,7 @@ impl Groups {
         for (wanted, _) in &self.v1 {
             let at = format!("/sys/fs/cgroup/{}", wanted.controller);
             all.push(calls::mkdir(at.as_str(), 0o755).into());
-            all.push(mount::new("cgroup", at.as_str(), flags, Some(wanted.controller.into())).into());
+            all.push(mount::new("cgroup", at.as_str(), flags, Some(wanted.tree.as_str().into())).into());
         }
         all.push(mount::remount_bind("/sys/fs/cgroup", flags).into());
         step.calls(all)
@@ -183,7 +296,7 @@ fn undo(path: &PathBuf) -> [Undo; 2] {
     [Bulk::EmptyGroup { path: path.clone() }.into(), calls::rmdir(path).into()]
 }
 
-fn set(path: &std::path::Path, values: &[(&'static str, String)]) -> Vec<Call> {
+fn set(path: &Path, values: &[(&'static str, String)]) -> Vec<Call> {
     values.iter().flat_map(|(file, value)| calls::write(path.join(file), value.as_str())).collect()
 }
 
@@ -199,10 +312,30 @@ fn make_v1(wanted: &Wanted, path: &PathBuf) -> Step {
             "In each period of 100 ms its processes together get the quota. What is left of the period they \
              wait, even if the processor is idle.",
         ),
-        _ => (
+        "pids" => (
             "Make a group that limits the number of processes",
             "A fork beyond the limit fails with EAGAIN. A fork bomb in here ends there, and the host goes on.",
         ),
+        "cpuset" => (
+            "Make a group that may use some processors only",
+            "A new group of version 1 has neither processors nor memory nodes, and nobody can join it before it \
+             has both: the nodes are those of the group above.",
+        ),
+        "cpuacct" => (
+            "Make a group that counts processor time",
+            "On version 1 counting is a controller of its own. It limits nothing.",
+        ),
+        _ => (
+            "Make a group with a weight for block I/O",
+            "Like every weight it matters only between groups that compete for the same disk.",
+        ),
+    };
+    let (say, why) = match wanted.controller {
+        controller if wanted.v1.is_empty() && controller != "cpuacct" => (
+            "Make a group to count what is used",
+            "No limit is set in it. That a group counts what is used in it is half of its purpose.",
+        ),
+        _ => (say, why),
     };
     Step::say(say)
         .why(why)
@@ -212,7 +345,7 @@ fn make_v1(wanted: &Wanted, path: &PathBuf) -> Step {
         .undo(undo(path))
 }
 
-fn enable_for_children(path: &std::path::Path, controllers: &[&'static str]) -> Option<Step> {
+fn enable_for_children(path: &Path, controllers: &[&'static str]) -> Option<Step> {
     let parent = path.parent()?;
     let text = controllers.iter().map(|name| format!("+{name}")).collect::<Vec<_>>().join(" ");
     (!controllers.is_empty()).then(|| {
