@@ -277,7 +277,6 @@ const LINES: &[&[&str]] = &[
     &["ns", "net"],
     &["ns", "time"],
     &["ns", "cgroup"],
-    &["doctor"],
     &["ns", "uts", "--with", "mnt,pid,net"],
     &["ns", "enter", "SELF", "--type", "all", "--", "/bin/true"],
     &["ns", "pin", "net", "web"],
@@ -289,6 +288,7 @@ const LINES: &[&[&str]] = &[
     &["cgroup", "freeze"],
     &["cgroup", "io"],
     &["cgroup", "run", "--memory", "64m", "--cpus", "0.5", "--cpuset-cpus", "0", "--", "/bin/true"],
+    &["doctor"],
     &["lab", "start", "10"],
 ];
 

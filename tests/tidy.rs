@@ -48,7 +48,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("state", &["plan", "probe"]),
     ("image", &["sys", "probe"]),
     ("engine", &["plan", "probe", "sys", "report", "image", "state"]),
-    ("lab", &["probe", "sys", "state"]),
+    ("lab", &["probe", "sys", "state", "image"]),
     ("workload", &["sys"]),
     ("concepts", &["plan", "probe", "sys", "report", "image", "state", "lab", "workload"]),
     ("error.rs", &[]),

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::images;
 use super::sheet::Kind;
 use super::spaces;
 use super::traits::{self, Place, Trait};
@@ -109,6 +110,23 @@ pub enum Predicate {
     DeadRuns(usize),
     /// No run that has died has anything left.
     NoLeftovers,
+    /// Nobody is in a namespace of this kind, and a process of the lab keeps it by a descriptor.
+    Kept {
+        /// The kind.
+        kind: Kind,
+        /// Note which one it was under this name, for `inhabited` in a later stage.
+        #[serde(default)]
+        remember: Option<String>,
+    },
+    /// A process of the lab is in the namespace that was noted under this name.
+    Inhabited {
+        /// Its kind.
+        kind: Kind,
+        /// The name.
+        noted: String,
+    },
+    /// Two of the lab's processes are in network namespaces that a veth pair joins, and a packet has passed.
+    Wired,
     /// Each line of a file holds the pids of those processes that `start` made which share their namespaces of these
     /// kinds; every one of them is in it once.
     Grouped {
@@ -128,23 +146,33 @@ pub enum Predicate {
         #[serde(default)]
         layer: Option<String>,
     },
-    /// Nobody is in a namespace of this kind, and a process of the lab keeps it by a descriptor.
-    Kept {
-        /// The kind.
-        kind: Kind,
-        /// Note which one it was under this name, for `inhabited` in a later stage.
-        #[serde(default)]
-        remember: Option<String>,
+    /// The folder is an image of so many layers, and every digest in it is that of its bytes.
+    Image {
+        /// The folder, an OCI image layout.
+        path: String,
+        /// How many layers.
+        layers: usize,
     },
-    /// A process of the lab is in the namespace that was noted under this name.
-    Inhabited {
-        /// Its kind.
-        kind: Kind,
-        /// The name.
-        noted: String,
+    /// In an image, a layer has a file, a later one deletes it, and no container sees it.
+    DeletedNotGone {
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
     },
-    /// Two of the lab's processes are in network namespaces that a veth pair joins, and a packet has passed.
-    Wired,
+    /// A file names the blob of the layer that holds such a file: its digest, or the beginning of it.
+    NamesBlob {
+        /// The student's file.
+        path: String,
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
+    },
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
 }
@@ -292,14 +320,21 @@ impl Predicate {
             Self::InitExits(code) => bench.trial()?.exits(*code),
             Self::DeadRuns(least) => dead_runs(bench, *least),
             Self::NoLeftovers => no_leftovers(bench),
-            Self::Grouped { path, by } => grouped(bench, path, by),
-            Self::Doctor { path, works, layer } => doctor(bench, path, *works, layer.as_deref()),
             Self::Kept { kind, remember } => kept(bench, *kind, remember.as_deref()),
             Self::Inhabited { kind, noted } => match bench.facts.get(noted).and_then(Json::as_u64) {
                 Some(number) => spaces::inhabited(*kind, number, bench.workers()),
                 None => Err("an earlier stage has noted nothing".to_owned()),
             },
             Self::Wired => spaces::wired(bench.workers()),
+            Self::Grouped { path, by } => grouped(bench, path, by),
+            Self::Doctor { path, works, layer } => doctor(bench, path, *works, layer.as_deref()),
+            Self::Image { path, layers } => images::is_image(&bench.path(path), *layers),
+            Self::DeletedNotGone { image, file, like } => {
+                images::deleted_is_not_gone(&bench.path(image), file, &bench.text(like)?)
+            }
+            Self::NamesBlob { path, image, file, like } => {
+                images::names_blob(&bench.text(path)?, &bench.path(image), file, &bench.text(like)?)
+            }
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }

@@ -6,6 +6,7 @@
 //! nothing here knows which commands somebody typed.
 
 pub mod check;
+mod images;
 pub mod need;
 pub mod sheet;
 mod spaces;
@@ -62,6 +63,7 @@ pub const ALL: &[Source] = &[
     lab!("04-way-out", "enter"),
     lab!("05-grid", "grid"),
     lab!("06-three-bugs", "swap"),
+    lab!("07-deleted", "secret"),
     lab!("10-rename"),
     lab!("11-channel", "word"),
     lab!("12-two-lines"),
@@ -127,10 +129,11 @@ impl Lab {
         number(self.source.name)
     }
 
-    /// Where the student works.
+    /// Where the student works: by a path without symbolic links, as /proc and the mount table name it.
     #[must_use]
     pub fn directory(&self, state: &Path) -> PathBuf {
-        progress::folder(state).join(self.source.name)
+        let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
+        progress::folder(&state).join(self.source.name)
     }
 
     /// Where the journal of what `start` made is kept until the reset.

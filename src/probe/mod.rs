@@ -101,9 +101,6 @@ pub enum Probe {
     Ipc,
     /// The cgroups of another process.
     CgroupsOf(Value),
-    /// Network interfaces with their addresses, and what each is tied to; and the number that the network namespace of
-    /// a process has here.
-    Interfaces(Option<i32>),
     /// Network namespaces and the wires between them, the first drawn in the middle.
     Wires(Vec<wires::Space>),
     /// The routes of the acting process's network namespace.
@@ -125,6 +122,9 @@ pub enum Probe {
     Numbers(Vec<meter::Meter>),
     /// In which tree each controller of control groups is.
     Controllers,
+    /// Network interfaces with their addresses, and what each is tied to; and the number that the network namespace of
+    /// a process has here.
+    Interfaces(Option<i32>),
     /// The root and the working directory of the acting process.
     Root,
     /// The root and the working directory of another process.
@@ -157,7 +157,6 @@ impl Probe {
             Self::Clocks => "clocks".to_owned(),
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
-            Self::Interfaces(_) => "interfaces".to_owned(),
             Self::Wires(_) => "network namespaces".to_owned(),
             Self::Routes => "routes".to_owned(),
             Self::Neighbours => "neighbours".to_owned(),
@@ -166,6 +165,7 @@ impl Probe {
             Self::Passed { .. } => "what was mounted, and whether it passes to the other".to_owned(),
             Self::Numbers(_) => "numbers of the group".to_owned(),
             Self::Controllers => "controllers".to_owned(),
+            Self::Interfaces(_) => "interfaces".to_owned(),
             Self::Root => "root and working directory".to_owned(),
             Self::RootOf(pid) => format!("root and working directory of {pid}"),
             Self::MountsOf(pid) => format!("mounts of {pid}"),
@@ -195,7 +195,6 @@ impl Probe {
             Self::Clocks => clocks::snapshot(),
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
-            Self::Interfaces(of) => interfaces::snapshot(*of),
             Self::Wires(spaces) => wires::snapshot(spaces),
             Self::Routes => wires::routes(),
             Self::Neighbours => wires::neighbours_snapshot(),
@@ -204,6 +203,7 @@ impl Probe {
             Self::Passed { base, pairs } => mounts::passed(base, pairs),
             Self::Numbers(meters) => meter::snapshot(meters),
             Self::Controllers => cgroup::controllers(),
+            Self::Interfaces(of) => interfaces::snapshot(*of),
             Self::Root => root::snapshot(None),
             Self::RootOf(pid) => root::snapshot(Some(known(pid))),
             Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
@@ -278,13 +278,13 @@ mod tests {
             Probe::Clocks,
             Probe::Ipc,
             Probe::CgroupsOf(Value::Known(std::process::id().into())),
-            Probe::Interfaces(Some(std::process::id().cast_signed())),
             Probe::Numbers(vec![meter::Meter::file(
                 "threads",
                 "/proc/sys/kernel/threads-max",
                 meter::Unit::Count,
             )]),
             Probe::Controllers,
+            Probe::Interfaces(Some(std::process::id().cast_signed())),
             Probe::Root,
             Probe::RootOf(Value::Known(std::process::id().into())),
             Probe::MountsOf(Value::Known(std::process::id().into())),

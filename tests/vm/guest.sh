@@ -156,6 +156,19 @@ killed() { # AS: nothing may outlive cutaway itself, and what it could not take 
     verdict "$who: the rest is cleaned up"
 }
 
+roots() { # AS: another root, every way out of it, and the root without one
+    as=$1
+    run 0 $as cutaway --color never chroot && says 'unshare(CLONE_NEWUSER) = -1 EPERM' 'ok the working directory is not below /'
+    verdict "$who: another root, and nothing else is another"
+    for way in double-chroot fd proc; do
+        run 0 $as cutaway --color never chroot --escape $way && says "ok / is the host's root directory"
+        verdict "$who: out of it again: $way"
+    done
+    run 7 $as cutaway --color never chroot --pivot -- sh -c 'echo pid $$; exit 7' &&
+        says 'pivot_root(".", ".") = -1 E' '= -1 EBADF' 'ok nothing is stacked on the root' 'pid 1'
+    verdict "$who: the root is swapped, and no way leads out"
+}
+
 deep() { # paths that do not fit in the page of options that mount(2) takes
     part=$(printf 'x%.0s' $(seq 200))
     place=/var/tmp
@@ -197,6 +210,7 @@ listing >/tmp/before
 everything '' /root
 rest ''
 killed ''
+roots ''
 deep
 listing >/tmp/after
 cmp -s /tmp/before /tmp/after || diff /tmp/before /tmp/after >$out
@@ -216,6 +230,7 @@ else
     rest student
     killed student
 fi
+roots student
 run 125 student -n cutaway -q run --memory 64m -- true &&
     says '--memory cannot be kept' 'delegate' 'cutaway as root'
 verdict "$who: without a delegated group, a limit is refused with the remedy"
