@@ -28,14 +28,17 @@ for layer in one two three; do
     layers="$layers${layers:+,}$(descriptor layer.v1.tar "$digest")"
 done
 
-printf '{"architecture":"amd64","os":"linux","rootfs":{"type":"layers","diff_ids":[%s]}}' \
-    "$diff_ids" >document
+rootfs=$(printf '{"type":"layers","diff_ids":[%s]}' "$diff_ids")
+printf '{"architecture":"amd64","os":"linux","rootfs":%s}' \
+    "$rootfs" >document
 config=$(descriptor config.v1+json "$(blob document)")
 
-printf '{"schemaVersion":2,"config":%s,"layers":[%s]}' "$config" "$layers" >document
+printf '{"schemaVersion":2,"config":%s,"layers":[%s]}' \
+    "$config" "$layers" >document
 manifest=$(descriptor manifest.v1+json "$(blob document)")
 
-printf '{"schemaVersion":2,"manifests":[%s]}' "$manifest" >image/index.json
+printf '{"schemaVersion":2,"manifests":[%s]}' \
+    "$manifest" >image/index.json
 printf '{"imageLayoutVersion":"1.0.0"}' >image/oci-layout
 
 # Deleted is not gone: the bytes are where they were written.
