@@ -9,6 +9,8 @@ upper/conf/a: nothing
 upper/docs: directory
 upper/docs/readme: file
 END
+cutaway lab check 08
+
 mkdir -p upper work merged
 
 # In a user namespace, overlayfs may keep its notes in user.* attributes only.
