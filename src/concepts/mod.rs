@@ -8,6 +8,7 @@ pub mod cgroup;
 pub mod chroot;
 pub mod cleanup;
 mod common;
+pub mod diff;
 pub mod doctor;
 pub mod image;
 pub mod inspect;
@@ -15,6 +16,7 @@ pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
+pub mod overlay;
 pub mod run;
 pub mod stats;
 
@@ -153,10 +155,12 @@ pub const ALL: &[Concept] = &[
     inspect::CONCEPT,
     chroot::CONCEPT,
     layers::CONCEPT,
+    overlay::CONCEPT,
     image::CONCEPT,
     ns::CONCEPT,
     cgroup::CONCEPT,
     run::CONCEPT,
+    diff::CONCEPT,
     stats::CONCEPT,
     lab::CONCEPT,
     cleanup::CONCEPT,

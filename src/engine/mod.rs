@@ -19,11 +19,11 @@ mod watch;
 use std::collections::HashMap;
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Parts, exit};
 use crate::plan::{Action, Attempt, Call, Gate, Plan, Probe, Step, Undo, number};
-use crate::probe::Origin;
+use crate::probe::{Origin, words};
 use crate::report::Observer;
 use crate::report::event::{Event, VERSION, When};
 use crate::report::explain::gate_text;
@@ -31,7 +31,7 @@ use crate::report::step::{Answer, State, Upcoming};
 use crate::state::journal::Journal;
 use crate::sys::flags::Signal;
 use crate::sys::process::Processes;
-use crate::sys::{Errno, Returned, Slots, Syscall, Text, manual};
+use crate::sys::{Errno, Returned, Slots, Syscall, Text, Value, manual};
 
 use link::{Link, Message};
 use spawn::Child;
@@ -342,6 +342,8 @@ impl<K: Processes + 'static> Engine<K> {
         let answer = returned.as_ref().map(|returned| returned.answer.clone()).unwrap_or_default();
         let value = returned.map(|returned| returned.value);
         let text = || match &syscall {
+            // At the end of a file nothing is read, and that is an answer too.
+            Syscall::Pread64 { .. } if value.is_ok() => syscall.answered(&quoted(&answer)),
             _ if answer.is_empty() => syscall.to_string(),
             Syscall::Recvfrom { .. } => syscall.answered(&describe_answer(&answer)),
             Syscall::ReceiveDatagram { .. } => syscall.answered(&quoted(&answer)),
@@ -362,7 +364,12 @@ impl<K: Processes + 'static> Engine<K> {
                 }
                 check_answer(&syscall, &answer)
             }
-            Err(errno) => Err(call_error(&syscall, errno)),
+            Err(errno) => {
+                let passed = begun.map_or(RECENT, |begun| begun.elapsed());
+                let words = if self.kernel.is_real() { kernel_words(&syscall, passed) } else { None };
+                let error = call_error(&syscall, errno);
+                Err(words.into_iter().fold(error, Error::kernel))
+            }
         }
     }
 
@@ -585,6 +592,22 @@ impl<K: Processes + 'static> Engine<K> {
         self.emit(|_| Event::Done { status: code.into(), us });
         self.observers.iter_mut().for_each(|observer| observer.flush());
         Outcome { code, error, left, observers: std::mem::take(&mut self.observers) }
+    }
+}
+
+/// How long ago a call may have begun that nobody has timed.
+const RECENT: Duration = Duration::from_millis(50);
+
+/// What the kernel itself says of a failed mount, where it says anything.
+fn kernel_words(syscall: &Syscall, passed: Duration) -> Option<String> {
+    match syscall {
+        Syscall::Fsconfig { fd: Value::Known(fd), .. } | Syscall::Fsmount { fd: Value::Known(fd), .. } => {
+            words::of_descriptor(*fd).or_else(|| words::of_overlay(passed))
+        }
+        Syscall::Mount { fstype: Some(fstype), .. } if *fstype == "overlay".into() => {
+            words::of_overlay(passed)
+        }
+        _ => None,
     }
 }
 

@@ -18,7 +18,7 @@ use super::spaces;
 use super::traits::{self, Place, Trait};
 use super::trial::Trial;
 use crate::probe::work::{self, Worker};
-use crate::probe::{Probe, inside, tree};
+use crate::probe::{Probe, inside, overlay, tree};
 use crate::state::journal;
 use crate::sys::flags::CloneFlags;
 
@@ -71,6 +71,8 @@ pub enum Predicate {
     },
     /// There is nothing of this name.
     Absent(String),
+    /// The directory is marked: nothing of the layers below it counts.
+    Opaque(String),
     /// A file holds a number within these bounds, as files of a group do; `max` is more than any number.
     Number {
         /// The file.
@@ -85,6 +87,8 @@ pub enum Predicate {
         #[serde(default)]
         at_most: Option<u64>,
     },
+    /// One of these is so: where the files of a group have other names in another version.
+    Either(Vec<Predicate>),
     /// The file has one owner here and another one for a process of the lab that is root in its user namespace.
     OwnedApart(String),
     /// Two processes of the lab in different namespaces of this kind have the same file, fifo or pipe open, or the
@@ -287,6 +291,14 @@ fn reason(name: &str, cause: &std::io::Error) -> String {
 }
 
 impl Predicate {
+    /// The file that it is about, if it is about one.
+    fn path(&self) -> Option<&str> {
+        match self {
+            Self::FileIs { path, .. } | Self::Number { path, .. } | Self::SameText { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Looks.
     ///
     /// # Errors
@@ -308,9 +320,11 @@ impl Predicate {
                 Err(_) => Ok(format!("there is no {path}")),
                 Ok(meta) => Err(format!("{path} is there: a {}", tree::kind(&meta))),
             },
+            Self::Opaque(path) => opaque(bench, path),
             Self::Number { path, key, at_least, at_most } => {
                 number(bench, path, key.as_deref(), *at_least, *at_most)
             }
+            Self::Either(all) => either(bench, all),
             Self::OwnedApart(path) => owned_apart(bench, path),
             Self::SharedChannel(kind) => shared_channel(bench, *kind),
             Self::HostnameKept => hostname_kept(bench),
@@ -446,6 +460,18 @@ fn same_text(bench: &Bench<'_>, path: &str, like: &str) -> Seen {
     Err(format!("{path} holds {}, {like} holds {}", quoted(&own), quoted(&other)))
 }
 
+fn opaque(bench: &Bench<'_>, path: &str) -> Seen {
+    let whole = bench.path(path);
+    let meta = fs::symlink_metadata(&whole).map_err(|cause| reason(path, &cause))?;
+    if !meta.is_dir() {
+        return Err(format!("{path} is a {}", tree::kind(&meta)));
+    }
+    if overlay::is_opaque(&whole) {
+        return Ok(format!("{path} is marked"));
+    }
+    Err(format!("{path} is a directory that is not marked"))
+}
+
 fn exists(bench: &Bench<'_>, path: &str, wanted: Option<&str>) -> Seen {
     let meta = fs::symlink_metadata(bench.path(path)).map_err(|cause| reason(path, &cause))?;
     let seen = tree::kind(&meta);
@@ -467,6 +493,19 @@ fn number(bench: &Bench<'_>, path: &str, key: Option<&str>, least: Option<u64>, 
     let Some(seen) = seen else { return Err(format!("{shown} is {}", quoted(word))) };
     let fits = least.is_none_or(|least| seen >= least) && most.is_none_or(|most| seen <= most);
     if fits { Ok(format!("{shown} is {word}")) } else { Err(format!("{shown} is {word}")) }
+}
+
+/// The first that is so. If none is, what is seen of one whose file is there says more than a file that is not.
+fn either(bench: &Bench<'_>, all: &[Predicate]) -> Seen {
+    let mut failed = Vec::new();
+    for one in all {
+        match one.look(bench) {
+            Ok(seen) => return Ok(seen),
+            Err(seen) => failed.push((one.path().is_none_or(|path| bench.path(path).exists()), seen)),
+        }
+    }
+    let shown = failed.iter().find(|(is_there, _)| *is_there).or(failed.first());
+    Err(shown.map_or_else(|| "nothing was looked for".to_owned(), |(_, seen)| seen.clone()))
 }
 
 /// The processes that are root in a user namespace of their own.

@@ -66,10 +66,7 @@ impl Need {
             },
             Self::NewProc => new_proc(host),
             Self::SubordinateIds => subordinate_ids(host),
-            Self::Overlay => or(
-                host.has_overlay() || is_module("overlay"),
-                "/proc/filesystems does not list overlay, and there is no module of that name to load",
-            ),
+            Self::Overlay => overlay(host),
             Self::Program(name) => or(find(name), &format!("{name} is in no directory of PATH")),
             Self::Kernel(release) => {
                 or(at_least(host, release), &format!("this is Linux {}.{}", host.kernel.0, host.kernel.1))
@@ -89,6 +86,16 @@ fn new_proc(host: &Host) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+fn overlay(host: &Host) -> Result<(), String> {
+    if !host.has_overlay() && !is_module("overlay") {
+        return Err("/proc/filesystems does not list overlay, and there is no such module to load".to_owned());
+    }
+    if !host.is_privileged() && !host.kernel_at_least(5, 11) {
+        return Err("Linux allows it in a user namespace since 5.11".to_owned());
+    }
+    Ok(())
 }
 
 /// Whether the running kernel has a module of this name, which the first mount loads.

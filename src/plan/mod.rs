@@ -24,7 +24,7 @@ pub use undo::Undo;
 pub use watch::{Ending, Finding, Until, Watch};
 
 use crate::image::unpack::Limits;
-pub use crate::probe::{Claim, Probe};
+pub use crate::probe::{Claim, FileClaim, Probe};
 use crate::sys::{Slot, Syscall};
 
 /// All that a command does, step by step, in the order in which it is read and performed.

@@ -12,6 +12,7 @@ pub mod clocks;
 mod diff;
 pub mod disk;
 pub mod fds;
+pub mod files;
 pub mod helpers;
 pub mod host;
 pub mod ids;
@@ -24,6 +25,7 @@ pub mod meter;
 pub mod mounts;
 pub mod ns;
 mod origin;
+pub mod overlay;
 pub mod place;
 pub mod privileges;
 mod process;
@@ -38,6 +40,7 @@ pub mod surroundings;
 pub mod sysctl;
 pub mod tree;
 pub mod wires;
+pub mod words;
 pub mod work;
 
 use std::path::PathBuf;
@@ -47,8 +50,10 @@ use serde_json::{Value as Json, json};
 
 pub use claim::Claim;
 pub use diff::{Change, How, Line, diff, lines};
+pub use files::FileClaim;
 pub use host::Host;
 pub use origin::Origin;
+pub use overlay::Views;
 pub use place::Place;
 pub use process::{Status, handles_signal, own_pid, start_time, status};
 
@@ -101,6 +106,8 @@ pub enum Probe {
     Ipc,
     /// The cgroups of another process.
     CgroupsOf(Value),
+    /// The directories of an overlay next to each other.
+    Overlay(Views),
     /// Network namespaces and the wires between them, the first drawn in the middle.
     Wires(Vec<wires::Space>),
     /// The routes of the acting process's network namespace.
@@ -157,6 +164,7 @@ impl Probe {
             Self::Clocks => "clocks".to_owned(),
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
+            Self::Overlay(_) => "lower, upper and merged".to_owned(),
             Self::Wires(_) => "network namespaces".to_owned(),
             Self::Routes => "routes".to_owned(),
             Self::Neighbours => "neighbours".to_owned(),
@@ -195,6 +203,7 @@ impl Probe {
             Self::Clocks => clocks::snapshot(),
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
+            Self::Overlay(views) => views.snapshot(),
             Self::Wires(spaces) => wires::snapshot(spaces),
             Self::Routes => wires::routes(),
             Self::Neighbours => wires::neighbours_snapshot(),

@@ -17,6 +17,7 @@ pub mod screen;
 mod state;
 pub mod step;
 pub mod style;
+mod views;
 pub mod wrap;
 
 use event::Event;

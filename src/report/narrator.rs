@@ -55,6 +55,7 @@ struct Seen {
     changes: usize,
     failed: bool,
     left: Option<Vec<String>>,
+    kept: bool,
 }
 
 impl Observer for Narrator {
@@ -145,6 +146,7 @@ impl Narrator {
             }
             Event::Undo { steps, because } => self.undo(*steps, because),
             Event::Undone { steps, of, left } => self.undone(*steps, *of, left),
+            Event::Kept { steps, remedy } => self.kept(*steps, remedy),
             Event::Exit { actor, pid, text, .. } => self.unfinished(Some(*pid)) + &self.exit(actor, text),
             Event::Error { step, actor, error } => {
                 self.seen.failed = true;
@@ -364,6 +366,13 @@ impl Narrator {
         format!("\n{}", indented(&text, 3, Paint::Plain, &self.style))
     }
 
+    fn kept(&mut self, steps: usize, remedy: &str) -> String {
+        self.heading = None;
+        self.seen.kept = true;
+        let text = format!("Kept: {} stay done. To undo them: {remedy}", count(steps, "step"));
+        format!("\n{}", indented(&text, 3, Paint::Plain, &self.style))
+    }
+
     fn exit(&mut self, actor: &str, text: &str) -> String {
         if actor == PARENT { String::new() } else { self.said(actor, text, Paint::Plain) }
     }
@@ -402,6 +411,7 @@ impl Narrator {
         match &self.seen.left {
             Some(left) if left.is_empty() => parts.push("nothing left behind".to_owned()),
             Some(left) => parts.push(format!("left behind: {}", left.join(", "))),
+            None if self.seen.kept => parts.push("kept until it is cleaned up".to_owned()),
             None => {}
         }
         if status != 0 {

@@ -56,6 +56,17 @@ pub struct Dead {
     _journal: Journal,
 }
 
+/// Stands for a step in the journal of a run whose work stays.
+const KEPT: &str = "kept";
+
+impl Dead {
+    /// Whether the run ended well, and its work was to stay.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.entries.last().is_some_and(|entry| entry.step == KEPT)
+    }
+}
+
 /// How often a lock that is held only for a moment is tried again.
 const PATIENCE: u32 = 50;
 
@@ -104,6 +115,10 @@ impl Journal {
             file = open().map_err(|cause| cannot(&cause))?;
         }
         if file.metadata().map_err(|cause| cannot(&cause))?.len() > 0 {
+            if read_entries(&file).last().is_some_and(|entry| entry.step == KEPT) {
+                return Err(Error::new(format!("{name} is there already: an earlier command has kept it"))
+                    .remedy("`cutaway cleanup` removes it; or choose another --name"));
+            }
             return Err(Error::new(format!("container {name} was left behind by a run that died"))
                 .rule("its journal still says what has to be undone")
                 .remedy("`cutaway cleanup` undoes it"));
@@ -127,6 +142,12 @@ impl Journal {
         self.write(&Entry { step: step.to_owned(), undo: undo.to_vec() })
     }
 
+    /// Whether this is the place of the journal.
+    #[must_use]
+    pub fn is_at(&self, place: &Path) -> bool {
+        self.path == place
+    }
+
     /// The descriptor that a child has to close, because it would keep the lock.
     #[must_use]
     pub fn raw(&self) -> RawFd {
@@ -134,7 +155,10 @@ impl Journal {
     }
 
     /// Moves the journal to where its owner will look for it: what it undoes is to stay for now.
-    pub fn keep(self, place: &Path) -> Result<()> {
+    pub fn keep(mut self, place: &Path) -> Result<()> {
+        if self.is_at(place) {
+            return self.record(KEPT, &[]);
+        }
         std::fs::rename(&self.path, place)
             .map_err(|cause| Error::io(format!("cannot keep the journal as {}", place.display()), &cause))
     }
@@ -179,6 +203,35 @@ pub fn live(state: &Path) -> Vec<String> {
     let mut names: Vec<_> = names.filter(|name| is_alive(state, name)).collect();
     names.sort();
     names
+}
+
+/// Where the journal of this name is. A run whose work stays until a cleanup keeps its journal there.
+#[must_use]
+pub fn place(state: &Path, name: &str) -> PathBuf {
+    folder(state).join(name)
+}
+
+/// What a journal says of its run, whether that lives or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The digest of the image that it uses.
+    pub uses: Option<String>,
+    /// The processes that it has started.
+    pub pids: Vec<i32>,
+}
+
+/// Reads what the journal of this name says; nothing if there is none that this user may read.
+#[must_use]
+pub fn about(state: &Path, name: &str) -> Option<About> {
+    let file = File::open(folder(state).join(name)).ok()?;
+    let mut lines = BufReader::new(file).lines();
+    let head: Head = serde_json::from_str(&lines.next()?.ok()?).ok()?;
+    let entries = lines.map_while(|line| serde_json::from_str::<Entry>(&line.ok()?).ok());
+    let pids = entries.flat_map(|entry| entry.undo).filter_map(|undo| match undo {
+        Undo::Bulk(Bulk::KillProcess { pid, .. }) => Some(pid),
+        _ => None,
+    });
+    Some(About { uses: head.uses, pids: pids.collect() })
 }
 
 /// What a kept journal undoes, in the order in which it was done; nothing where there is no such file.
