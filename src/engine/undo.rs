@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::plan::{Call, Undo};
 use crate::report::event::Event;
-use crate::state::journal::Journal;
+use crate::state::{self, journal::Journal};
 use crate::sys::process::Processes;
 use crate::sys::{Errno, Syscall};
 
@@ -74,9 +74,18 @@ impl<K: Processes + 'static> Engine<K> {
     /// Leaves what was made as it is, and puts the journal where its owner will look for it. If that cannot be
     /// done, everything is undone: nobody would know how to do it later.
     pub(super) fn keep(&mut self, place: &Path) -> Vec<String> {
+        self.end_children();
+        let steps = self.done.len();
+        let for_cleanup = self.journal.as_ref().is_some_and(|journal| journal.is_at(place));
         let kept = self.journal.take().map_or(Ok(()), |journal| journal.keep(place));
         match kept {
-            Ok(()) => Vec::new(),
+            Ok(()) => {
+                if for_cleanup {
+                    let remedy = cleanup_command(&self.state);
+                    self.emit(|_| Event::Kept { steps, remedy });
+                }
+                Vec::new()
+            }
             Err(error) => {
                 let mut left = self.undo_all(true);
                 left.push(error.to_string());
@@ -106,6 +115,16 @@ impl<K: Processes + 'static> Engine<K> {
                 other => return other,
             }
         }
+    }
+}
+
+/// The command that undoes what was kept.
+fn cleanup_command(state: &Path) -> String {
+    let is_default = state::default_directory(nix::unistd::geteuid().is_root()).is_ok_and(|dir| dir == state);
+    if is_default {
+        "cutaway cleanup".to_owned()
+    } else {
+        format!("cutaway --state {} cleanup", state.display())
     }
 }
 

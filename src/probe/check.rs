@@ -3,13 +3,14 @@
 //! Nothing is tried out: a check reads, and where reading is impossible the claim does not hold and says why.
 
 use std::net::Ipv4Addr;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
 
 use super::root::{self, Identity};
 use super::{
-    Claim, Origin, census, cgroup, fds, ipc, known, links, mounts, privileges, process, read, wires,
+    Claim, Origin, census, cgroup, fds, files, ipc, known, links, mounts, privileges, process, read, wires,
 };
 use crate::sys::Value;
 use crate::sys::flags::{CapSet, CloneFlags};
@@ -70,6 +71,9 @@ impl Claim {
                 same(&path.display().to_string(), &seen.display().to_string(), "group")
             }
             Self::Owner { path, uid } => owner(path, *uid),
+            Self::Files(claim) => claim.check(),
+            Self::MemoryHolds { at, bytes } => memory_holds(known(at), bytes),
+            Self::OpenSize { fd, bytes } => open_size(known(fd), *bytes),
             Self::HostRoot(pid) => root_is(pid.as_ref(), &host_root(origin)?),
             Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
             Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
@@ -136,9 +140,22 @@ fn ahead(seconds: i64, found: i64) -> Result<(), String> {
 }
 
 fn owner(path: &Path, uid: u32) -> Result<(), String> {
-    use std::os::unix::fs::MetadataExt;
-    let meta = std::fs::symlink_metadata(path).map_err(|cause| read::reason(path, &cause))?;
-    same(&uid, &meta.uid(), "user")
+    same(&uid, &files::metadata(path)?.uid(), "user")
+}
+
+fn open_size(fd: i64, bytes: u64) -> Result<(), String> {
+    let path = format!("/proc/self/fd/{fd}");
+    let meta = std::fs::metadata(&path).map_err(|cause| read::reason(Path::new(&path), &cause))?;
+    same(&bytes, &meta.len(), "bytes:")
+}
+
+fn memory_holds(at: i64, bytes: &[u8]) -> Result<(), String> {
+    use std::os::unix::fs::FileExt;
+    let path = Path::new("/proc/self/mem");
+    let mut found = vec![0; bytes.len()];
+    let read = std::fs::File::open(path).and_then(|file| file.read_exact_at(&mut found, at.cast_unsigned()));
+    read.map_err(|cause| read::reason(path, &cause))?;
+    if found == bytes { Ok(()) } else { Err(String::from_utf8_lossy(&found).into_owned()) }
 }
 
 fn host_root(origin: &Origin) -> Result<Identity, String> {

@@ -7,8 +7,9 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::clocks::Clock;
+use super::files::FileClaim;
 use crate::sys::flags::{CapSet, CloneFlags};
-use crate::sys::{Slots, Value};
+use crate::sys::{Slots, Text, Value};
 
 /// An effect that can be checked. Its `Display` is the sentence that is told with a tick or a cross.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,6 +130,22 @@ pub enum Claim {
         /// The user.
         uid: u32,
     },
+    /// Something about files, whoever looks at them.
+    Files(FileClaim),
+    /// The file behind a descriptor has so many bytes.
+    OpenSize {
+        /// The descriptor.
+        fd: Value,
+        /// The size of its file.
+        bytes: u64,
+    },
+    /// The acting process's memory holds these bytes.
+    MemoryHolds {
+        /// From this address on.
+        at: Value,
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
     /// A descriptor refers to this namespace.
     Namespace {
         /// The descriptor.
@@ -207,6 +224,8 @@ impl Claim {
             | Self::Zombie(value)
             | Self::NoProcess(value)
             | Self::NoMembers(value)
+            | Self::OpenSize { fd: value, .. }
+            | Self::MemoryHolds { at: value, .. }
             | Self::Learned { socket: value, .. }
             | Self::Namespace { fd: value, .. }
             | Self::ShownInGroup { pid: Some(value), .. }
@@ -294,6 +313,13 @@ impl fmt::Display for Claim {
                 write!(f, "{who} is shown in {tree}:{}", path.display())
             }
             Self::Owner { path, uid } => write!(f, "{} belongs to user {uid}", path.display()),
+            Self::Files(claim) => claim.fmt(f),
+            Self::OpenSize { fd, bytes } => write!(f, "the file of descriptor {fd} has {bytes} bytes"),
+            Self::MemoryHolds { bytes, .. } => {
+                let mut text = String::new();
+                Text::bytes(bytes).quote(&mut text);
+                write!(f, "the mapping holds {text}")
+            }
             Self::HostRoot(None) => write!(f, "/ is the host's root directory"),
             Self::HostRoot(Some(pid)) => write!(f, "the root of process {pid} is the host's"),
             Self::OtherRoot(None) => write!(f, "/ is another directory than the host's root"),

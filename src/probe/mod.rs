@@ -12,23 +12,35 @@ pub mod clocks;
 mod diff;
 pub mod disk;
 pub mod fds;
+pub mod files;
+pub mod helpers;
 pub mod host;
 pub mod ids;
 pub mod inside;
+pub mod interfaces;
 pub mod ipc;
+pub mod limits;
 pub mod links;
 pub mod meter;
 pub mod mounts;
 pub mod ns;
 mod origin;
+pub mod overlay;
 pub mod place;
 pub mod privileges;
 mod process;
 mod read;
+pub mod rights;
 pub mod root;
 pub mod seat;
+pub mod security;
+pub mod stack;
+pub mod subject;
+pub mod surroundings;
+pub mod sysctl;
 pub mod tree;
 pub mod wires;
+pub mod words;
 pub mod work;
 
 use std::path::PathBuf;
@@ -38,8 +50,10 @@ use serde_json::{Value as Json, json};
 
 pub use claim::Claim;
 pub use diff::{Change, How, Line, diff, lines};
+pub use files::FileClaim;
 pub use host::Host;
 pub use origin::Origin;
+pub use overlay::Views;
 pub use place::Place;
 pub use process::{Status, handles_signal, own_pid, start_time, status};
 
@@ -92,6 +106,8 @@ pub enum Probe {
     Ipc,
     /// The cgroups of another process.
     CgroupsOf(Value),
+    /// The directories of an overlay next to each other.
+    Overlay(Views),
     /// Network namespaces and the wires between them, the first drawn in the middle.
     Wires(Vec<wires::Space>),
     /// The routes of the acting process's network namespace.
@@ -113,6 +129,9 @@ pub enum Probe {
     Numbers(Vec<meter::Meter>),
     /// In which tree each controller of control groups is.
     Controllers,
+    /// Network interfaces with their addresses, and what each is tied to; and the number that the network namespace of
+    /// a process has here.
+    Interfaces(Option<i32>),
     /// The root and the working directory of the acting process.
     Root,
     /// The root and the working directory of another process.
@@ -145,6 +164,7 @@ impl Probe {
             Self::Clocks => "clocks".to_owned(),
             Self::Ipc => "System V objects".to_owned(),
             Self::CgroupsOf(pid) => format!("cgroups of {pid}"),
+            Self::Overlay(_) => "lower, upper and merged".to_owned(),
             Self::Wires(_) => "network namespaces".to_owned(),
             Self::Routes => "routes".to_owned(),
             Self::Neighbours => "neighbours".to_owned(),
@@ -153,6 +173,7 @@ impl Probe {
             Self::Passed { .. } => "what was mounted, and whether it passes to the other".to_owned(),
             Self::Numbers(_) => "numbers of the group".to_owned(),
             Self::Controllers => "controllers".to_owned(),
+            Self::Interfaces(_) => "interfaces".to_owned(),
             Self::Root => "root and working directory".to_owned(),
             Self::RootOf(pid) => format!("root and working directory of {pid}"),
             Self::MountsOf(pid) => format!("mounts of {pid}"),
@@ -182,6 +203,7 @@ impl Probe {
             Self::Clocks => clocks::snapshot(),
             Self::Ipc => ipc::snapshot(),
             Self::CgroupsOf(pid) => cgroup::snapshot_of(&pid.to_string()),
+            Self::Overlay(views) => views.snapshot(),
             Self::Wires(spaces) => wires::snapshot(spaces),
             Self::Routes => wires::routes(),
             Self::Neighbours => wires::neighbours_snapshot(),
@@ -190,6 +212,7 @@ impl Probe {
             Self::Passed { base, pairs } => mounts::passed(base, pairs),
             Self::Numbers(meters) => meter::snapshot(meters),
             Self::Controllers => cgroup::controllers(),
+            Self::Interfaces(of) => interfaces::snapshot(*of),
             Self::Root => root::snapshot(None),
             Self::RootOf(pid) => root::snapshot(Some(known(pid))),
             Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
@@ -270,6 +293,7 @@ mod tests {
                 meter::Unit::Count,
             )]),
             Probe::Controllers,
+            Probe::Interfaces(Some(std::process::id().cast_signed())),
             Probe::Root,
             Probe::RootOf(Value::Known(std::process::id().into())),
             Probe::MountsOf(Value::Known(std::process::id().into())),

@@ -90,6 +90,8 @@ pub enum Event {
     Undo { steps: usize, because: String },
     /// Undoing has ended.
     Undone { steps: usize, of: usize, left: Vec<String> },
+    /// What was done stays: so many steps can be undone by this command.
+    Kept { steps: usize, remedy: String },
     /// A process ended: the workload's wait status, then (actor `parent`) the command's exit code.
     Exit { actor: String, pid: i32, status: i32, signal: Option<String>, text: String },
     /// Something failed.

@@ -7,6 +7,7 @@ pub mod event;
 pub mod explain;
 pub mod failure;
 pub mod gauge;
+pub mod keeper;
 mod lanes;
 pub mod narrator;
 pub mod picture;
@@ -16,6 +17,7 @@ pub mod screen;
 mod state;
 pub mod step;
 pub mod style;
+mod views;
 pub mod wrap;
 
 use event::Event;

@@ -55,6 +55,7 @@ struct Seen {
     changes: usize,
     failed: bool,
     left: Option<Vec<String>>,
+    kept: bool,
 }
 
 impl Observer for Narrator {
@@ -145,6 +146,7 @@ impl Narrator {
             }
             Event::Undo { steps, because } => self.undo(*steps, because),
             Event::Undone { steps, of, left } => self.undone(*steps, *of, left),
+            Event::Kept { steps, remedy } => self.kept(*steps, remedy),
             Event::Exit { actor, pid, text, .. } => self.unfinished(Some(*pid)) + &self.exit(actor, text),
             Event::Error { step, actor, error } => {
                 self.seen.failed = true;
@@ -328,7 +330,7 @@ impl Narrator {
         let Event::Bulk { step, what, subject, counts, calls, us, undo, remarks, .. } = event else {
             return String::new();
         };
-        if !undo && !counts.is_empty() {
+        if !undo {
             self.seen.changes += usize::try_from(calls.values().sum::<u64>()).unwrap_or(usize::MAX);
         }
         let text = format!("{what} {subject}: {}", amounts(counts, calls, &self.style.duration(*us)));
@@ -361,6 +363,13 @@ impl Narrator {
             left => format!("Left behind: {}. Remove it with: cutaway cleanup", left.join(", ")),
         };
         let text = format!("Undone: {steps} of {}. {rest}", count(of, "step"));
+        format!("\n{}", indented(&text, 3, Paint::Plain, &self.style))
+    }
+
+    fn kept(&mut self, steps: usize, remedy: &str) -> String {
+        self.heading = None;
+        self.seen.kept = true;
+        let text = format!("Kept: {} stay done. To undo them: {remedy}", count(steps, "step"));
         format!("\n{}", indented(&text, 3, Paint::Plain, &self.style))
     }
 
@@ -402,6 +411,7 @@ impl Narrator {
         match &self.seen.left {
             Some(left) if left.is_empty() => parts.push("nothing left behind".to_owned()),
             Some(left) => parts.push(format!("left behind: {}", left.join(", "))),
+            None if self.seen.kept => parts.push("kept until it is cleaned up".to_owned()),
             None => {}
         }
         if status != 0 {

@@ -2,8 +2,9 @@
 
 use serde_json::Value as Json;
 
+use super::lanes::indented;
 use super::style::{Glyph, Paint, Style};
-use super::{picture, wrap};
+use super::{picture, views, wrap};
 use crate::probe::{Change, How, Line, diff, lines};
 
 /// Longer lists are shown in part; `-v` shows them all.
@@ -15,10 +16,12 @@ const INDENT: usize = 6;
 /// What changed, below a heading that names the view; one line when nothing did.
 #[must_use]
 pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole: bool) -> String {
+    if views::is_one(after) {
+        return views::changes(heading, before, after, style, whole);
+    }
     let changes = diff(before, after);
     if changes.is_empty() {
-        let unchanged = style.paint(Paint::Dim, "unchanged");
-        let mut out = format!("{:INDENT$}{}: {unchanged}\n", "", style.text(heading));
+        let mut out = said(heading, "unchanged", style);
         if whole {
             out.push_str(&rows(lines(after), style, usize::MAX));
         }
@@ -44,18 +47,31 @@ pub fn changes(heading: &str, before: &Json, after: &Json, style: &Style, whole:
 /// The snapshot as a whole.
 #[must_use]
 pub fn snapshot(heading: &str, value: &Json, style: &Style, whole: bool) -> String {
+    if views::is_one(value) {
+        return views::snapshot(heading, value, style, whole);
+    }
     if let Some(picture) = picture::draw(value, style) {
         return head(heading, style) + &picture;
     }
     let all = lines(value);
     if all.is_empty() {
-        return format!("{:INDENT$}{}: none\n", "", style.text(heading));
+        return said(heading, "none", style);
     }
     head(heading, style) + &rows(all, style, if whole { usize::MAX } else { MOST })
 }
 
-fn head(heading: &str, style: &Style) -> String {
-    format!("{:INDENT$}{}\n", "", style.paint(Paint::Dim, heading))
+pub(super) fn head(heading: &str, style: &Style) -> String {
+    indented(heading, INDENT, Paint::Dim, style)
+}
+
+/// A heading with the one word that there is to say.
+pub(super) fn said(heading: &str, word: &str, style: &Style) -> String {
+    let heading = style.text(heading);
+    let width = INDENT + heading.chars().count() + 2 + word.chars().count();
+    if width >= style.width {
+        return indented(&format!("{heading}: {word}"), INDENT, Paint::Plain, style);
+    }
+    format!("{:INDENT$}{heading}: {}\n", "", style.paint(Paint::Dim, word))
 }
 
 fn column<'a>(names: impl Iterator<Item = &'a str>) -> usize {

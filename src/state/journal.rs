@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::plan::Undo;
+use crate::plan::{Bulk, Undo};
 
 use super::make_private;
 
@@ -54,6 +54,17 @@ pub struct Dead {
     pub entries: Vec<Entry>,
     /// Holds the lock.
     _journal: Journal,
+}
+
+/// Stands for a step in the journal of a run whose work stays.
+const KEPT: &str = "kept";
+
+impl Dead {
+    /// Whether the run ended well, and its work was to stay.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        self.entries.last().is_some_and(|entry| entry.step == KEPT)
+    }
 }
 
 /// How often a lock that is held only for a moment is tried again.
@@ -104,6 +115,10 @@ impl Journal {
             file = open().map_err(|cause| cannot(&cause))?;
         }
         if file.metadata().map_err(|cause| cannot(&cause))?.len() > 0 {
+            if read_entries(&file).last().is_some_and(|entry| entry.step == KEPT) {
+                return Err(Error::new(format!("{name} is there already: an earlier command has kept it"))
+                    .remedy("`cutaway cleanup` removes it; or choose another --name"));
+            }
             return Err(Error::new(format!("container {name} was left behind by a run that died"))
                 .rule("its journal still says what has to be undone")
                 .remedy("`cutaway cleanup` undoes it"));
@@ -127,6 +142,12 @@ impl Journal {
         self.write(&Entry { step: step.to_owned(), undo: undo.to_vec() })
     }
 
+    /// Whether this is the place of the journal.
+    #[must_use]
+    pub fn is_at(&self, place: &Path) -> bool {
+        self.path == place
+    }
+
     /// The descriptor that a child has to close, because it would keep the lock.
     #[must_use]
     pub fn raw(&self) -> RawFd {
@@ -134,7 +155,10 @@ impl Journal {
     }
 
     /// Moves the journal to where its owner will look for it: what it undoes is to stay for now.
-    pub fn keep(self, place: &Path) -> Result<()> {
+    pub fn keep(mut self, place: &Path) -> Result<()> {
+        if self.is_at(place) {
+            return self.record(KEPT, &[]);
+        }
         std::fs::rename(&self.path, place)
             .map_err(|cause| Error::io(format!("cannot keep the journal as {}", place.display()), &cause))
     }
@@ -150,6 +174,64 @@ impl Journal {
 pub fn is_alive(state: &Path, name: &str) -> bool {
     let path = folder(state).join(name);
     File::open(&path).is_ok_and(|file| matches!(try_lock(&file, &path), Ok(false)))
+}
+
+/// The first process of a live run of this name: the child that its journal would kill. `None` if there is no such run,
+/// or its child is not born yet.
+#[must_use]
+pub fn process_of(state: &Path, name: &str) -> Option<i32> {
+    if !is_alive(state, name) {
+        return None;
+    }
+    let file = File::open(folder(state).join(name)).ok()?;
+    let undo = read_entries(&file).into_iter().flat_map(|entry| entry.undo);
+    let process = |undo| match undo {
+        Undo::Bulk(Bulk::KillProcess { pid, started }) => Some((pid, started)),
+        _ => None,
+    };
+    // Whoever has the pid now must be the one that was started then.
+    undo.filter_map(process)
+        .find(|(pid, started)| crate::probe::start_time(*pid) == Some(*started))
+        .map(|(pid, _)| pid)
+}
+
+/// The names of the live runs.
+#[must_use]
+pub fn live(state: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder(state)).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| is_alive(state, name)).collect();
+    names.sort();
+    names
+}
+
+/// Where the journal of this name is. A run whose work stays until a cleanup keeps its journal there.
+#[must_use]
+pub fn place(state: &Path, name: &str) -> PathBuf {
+    folder(state).join(name)
+}
+
+/// What a journal says of its run, whether that lives or not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct About {
+    /// The digest of the image that it uses.
+    pub uses: Option<String>,
+    /// The processes that it has started.
+    pub pids: Vec<i32>,
+}
+
+/// Reads what the journal of this name says; nothing if there is none that this user may read.
+#[must_use]
+pub fn about(state: &Path, name: &str) -> Option<About> {
+    let file = File::open(folder(state).join(name)).ok()?;
+    let mut lines = BufReader::new(file).lines();
+    let head: Head = serde_json::from_str(&lines.next()?.ok()?).ok()?;
+    let entries = lines.map_while(|line| serde_json::from_str::<Entry>(&line.ok()?).ok());
+    let pids = entries.flat_map(|entry| entry.undo).filter_map(|undo| match undo {
+        Undo::Bulk(Bulk::KillProcess { pid, .. }) => Some(pid),
+        _ => None,
+    });
+    Some(About { uses: head.uses, pids: pids.collect() })
 }
 
 /// What a kept journal undoes, in the order in which it was done; nothing where there is no such file.
@@ -245,7 +327,6 @@ fn is_still_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Bulk;
 
     #[test]
     fn a_name_belongs_to_one_live_run_and_a_dead_one_is_found() {

@@ -88,6 +88,8 @@ words! {
         MOUNT_ATTR_NOATIME = 0x10; MOUNT_ATTR_STRICTATIME = 0x20; MOUNT_ATTR_NODIRATIME = 0x80;
         MOUNT_ATTR_IDMAP = 0x10_0000; MOUNT_ATTR_NOSYMFOLLOW = 0x20_0000;
     }
+    /// `flags` of [renameat2(2)](https://man7.org/linux/man-pages/man2/rename.2.html).
+    RenameFlags: u32 { RENAME_NOREPLACE = 1; RENAME_EXCHANGE = 2; RENAME_WHITEOUT = 4; }
     /// `msgflg` of [msgget(2)](https://man7.org/linux/man-pages/man2/msgget.2.html) and of shmget(2), without the mode.
     IpcFlags: u32 { IPC_CREAT = 0o1000; IPC_EXCL = 0o2000; }
     /// `options` of [waitid(2)](https://man7.org/linux/man-pages/man2/waitid.2.html).

@@ -7,8 +7,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 
 use super::flags::{
     Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
-    IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, SigHow,
-    Signal, WaitFlags,
+    IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, RenameFlags, ResolveFlags,
+    SigHow, Signal, WaitFlags,
 };
 use super::netlink::{Link, Message, Request};
 use super::syscall::{Fcntl, Ioctl, Netlink, Node, Prctl, SocketOption, Syscall};
@@ -141,6 +141,30 @@ fn files() -> Vec<Syscall> {
         Syscall::Unlinkat { dir: dir.clone(), path: path.clone(), flags: AtFlags::AT_REMOVEDIR },
         Syscall::Unlinkat { dir: CLOSED, path: "a".into(), flags: AtFlags::empty() },
         Syscall::Symlinkat { target: "/proc/self/fd".into(), dir: dir.clone(), path: path.clone() },
+        Syscall::Linkat {
+            from: Value::CWD,
+            from_path: path.clone(),
+            to: CLOSED,
+            to_path: "a".into(),
+            flags: AtFlags::AT_SYMLINK_FOLLOW,
+        },
+        Syscall::Renameat2 {
+            from: dir.clone(),
+            from_path: path.clone(),
+            to: Value::CWD,
+            to_path: path.clone(),
+            flags: RenameFlags::empty(),
+        },
+        Syscall::Renameat2 {
+            from: CLOSED,
+            from_path: "a".into(),
+            to: CLOSED,
+            to_path: "b".into(),
+            flags: RenameFlags::RENAME_NOREPLACE,
+        },
+        Syscall::Pread64 { fd: CLOSED, size: 64, offset: Value::Known(0) },
+        Syscall::Sendfile { to: CLOSED, from: CLOSED, size: 1 << 20 },
+        Syscall::MmapShared { fd: CLOSED, size: 4096 },
         Syscall::Mknodat { dir: dir.clone(), path: path.clone(), node: Node::Char(1, 3), mode: 0o666 },
         Syscall::Mknodat { dir: dir.clone(), path: path.clone(), node: Node::Char(0, 0), mode: 0 },
         Syscall::Mknodat { dir: dir.clone(), path: path.clone(), node: Node::Char(136, 260), mode: 0o4755 },

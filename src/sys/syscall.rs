@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use super::arg::{Arg, octal};
 use super::flags::{
     Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
-    IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, ResolveFlags, SigHow,
-    Signal, WaitFlags, Word,
+    IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, RenameFlags, ResolveFlags,
+    SigHow, Signal, WaitFlags, Word,
 };
 use super::netlink::Message;
 use super::value::{Slots, Text, Value};
@@ -91,6 +91,11 @@ pub enum Syscall {
     Mkdirat { dir: Value, path: Text, mode: u32 },
     Unlinkat { dir: Value, path: Text, flags: AtFlags },
     Symlinkat { target: Text, dir: Value, path: Text },
+    Linkat { from: Value, from_path: Text, to: Value, to_path: Text, flags: AtFlags },
+    Renameat2 { from: Value, from_path: Text, to: Value, to_path: Text, flags: RenameFlags },
+    Pread64 { fd: Value, size: u32, offset: Value },
+    Sendfile { to: Value, from: Value, size: u64 },
+    MmapShared { fd: Value, size: u32 },
     Mknodat { dir: Value, path: Text, node: Node, mode: u32 },
     Fchmodat { dir: Value, path: Text, mode: u32 },
     Fchownat { dir: Value, path: Text, uid: u32, gid: u32, flags: AtFlags },
@@ -507,6 +512,29 @@ impl Syscall {
             Self::Symlinkat { target, dir: from, path: to } => {
                 lower!(SYS_symlinkat(path(target), dir(from), path(to)))
             }
+            Self::Linkat { from, from_path, to, to_path, flags } => {
+                lower!(SYS_linkat(dir(from), path(from_path), dir(to), path(to_path), Arg::flags(flags),))
+            }
+            Self::Renameat2 { from, from_path, to, to_path, flags } => {
+                lower!(SYS_renameat2(dir(from), path(from_path), dir(to), path(to_path), Arg::flags(flags),))
+            }
+            Self::Pread64 { fd, size, offset } => lower!(SYS_pread64(
+                number(fd),
+                Arg::Room { size: *size as usize, text: "<answer>".to_owned() },
+                Arg::Size((*size).into()),
+                number(offset),
+            )),
+            Self::Sendfile { to, from, size } => {
+                lower!(SYS_sendfile(number(to), number(from), Arg::Null, Arg::Size(*size)))
+            }
+            Self::MmapShared { fd, size } => lower!(SYS_mmap(
+                Arg::Null,
+                Arg::Size((*size).into()),
+                Arg::named(1, "PROT_READ"),
+                Arg::named(1, "MAP_SHARED"),
+                number(fd),
+                Arg::Size(0),
+            )),
             Self::Mknodat { dir: from, path: to, node, mode } => {
                 let (kind, name) = match node {
                     Node::File => (libc::S_IFREG, "S_IFREG"),
@@ -655,11 +683,21 @@ impl Syscall {
         call.to_string()
     }
 
-    /// How strace prints the result: mostly decimal, the old mask of umask(2) in octal.
+    /// The notation of a finished call, with the bytes that the kernel wrote as strace quotes them.
+    #[must_use]
+    pub fn answered_with(&self, answer: &[u8]) -> String {
+        let mut quoted = String::new();
+        Text::bytes(answer).quote(&mut quoted);
+        self.answered(&quoted)
+    }
+
+    /// How strace prints the result: mostly decimal, the old mask of umask(2) in octal, an address in
+    /// hexadecimal.
     #[must_use]
     pub fn result(&self, returned: i64) -> String {
         match self {
             Self::Umask { .. } => octal(u32::try_from(returned).unwrap_or_default()),
+            Self::MmapShared { .. } => format!("{returned:#x}"),
             _ => returned.to_string(),
         }
     }
@@ -704,7 +742,9 @@ impl Syscall {
                 value(fd);
                 [key, to].into_iter().flatten().for_each(&mut *text);
             }
-            Self::MoveMount { from, from_path, to, to_path, .. } => {
+            Self::MoveMount { from, from_path, to, to_path, .. }
+            | Self::Linkat { from, from_path, to, to_path, .. }
+            | Self::Renameat2 { from, from_path, to, to_path, .. } => {
                 value(from);
                 value(to);
                 text(from_path);
@@ -736,7 +776,9 @@ impl Syscall {
                 value(fd);
                 text(data);
             }
-            Self::Dup3 { from, to, .. } => {
+            Self::Dup3 { from, to, .. }
+            | Self::Sendfile { to, from, .. }
+            | Self::Pread64 { fd: from, offset: to, .. } => {
                 value(from);
                 value(to);
             }
@@ -749,6 +791,7 @@ impl Syscall {
             | Self::Fchdir { fd }
             | Self::Fcntl { fd, .. }
             | Self::Ioctl { fd, .. }
+            | Self::MmapShared { fd, .. }
             | Self::Setns { fd, .. }
             | Self::Recvfrom { fd }
             | Self::Setsockopt { fd, .. }

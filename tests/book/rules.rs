@@ -12,6 +12,7 @@
 //! | machine | host name and kernel release | `laptop`, `6.12.0` |
 //! | pid | numbers of processes that were born meanwhile | 4711 and so on, in order of appearance |
 //! | inode | numbers of namespaces | those of a freshly booted host, then 4026532201 and so on |
+//! | file | inode numbers of files, `#` and a number | 131073 and so on, in order of appearance |
 //! | directory | device and inode of a directory | `8:1 inode 2` for the root, others in order of appearance |
 //! | digest | twelve digits or more of a digest in the stores: the demo image is made from the machine's programs | others, in order of appearance |
 //! | key | numbers drawn by lot: `0x` and six hexadecimal digits or more, names made from them | 5eed0001 and so on |
@@ -43,6 +44,7 @@ pub struct Run {
 pub struct Seen {
     pids: HashMap<String, String>,
     inodes: HashMap<String, String>,
+    files: HashMap<String, String>,
     directories: HashMap<String, String>,
     in_memory: HashMap<String, String>,
     fresh: u32,
@@ -63,7 +65,7 @@ const FIRST: [(&str, &str); 8] = [
 ];
 
 /// The words in front of a number that make it a pid, also where the number is short.
-const BEFORE_PID: [&str; 15] = [
+const BEFORE_PID: [&str; 17] = [
     "=",
     "process",
     "pid",
@@ -76,9 +78,11 @@ const BEFORE_PID: [&str; 15] = [
     "P_PID,",
     "kill(",
     "cutaway-ns-",
+    "cutaway-cgroup-",
     "cutaway-chroot-",
     "jail-",
     "child",
+    "overlay-",
 ];
 
 impl Seen {
@@ -168,6 +172,10 @@ impl Seen {
         let digits = word.bytes().all(|byte| byte.is_ascii_digit());
         if digits && before.ends_with(":[") && after.starts_with(']') {
             return Some(self.inode(word, before));
+        }
+        if digits && before.ends_with('#') && word.len() >= 3 {
+            let next = (131_073 + self.files.len()).to_string();
+            return Some(self.files.entry(word.to_owned()).or_insert(next).clone());
         }
         if digits && is_pid(word, before, after, run) {
             let next = (4711 + self.pids.len()).to_string();

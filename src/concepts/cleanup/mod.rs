@@ -14,6 +14,9 @@ use crate::sys::{Errno, Syscall};
 /// The concept.
 pub const CONCEPT: Concept = Concept { name: "cleanup", command, stages: &[cleanup], failure: exit::FAILED };
 
+/// What is said of a step of a run that has died.
+const DEAD: &str = "Undo a step of a dead run";
+
 fn command() -> Command {
     Command::new("cleanup").about("Remove what dead runs have left").long_about(
         "Removes what runs that were killed have left behind. Each run writes down how its steps are undone \
@@ -30,11 +33,20 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
         return Ok(Stage::Report("nothing to clean up: no run has died here\n".to_owned()));
     }
     let mut plan = Plan::new("cleanup");
-    if !dead.is_empty() {
-        plan.notes.push(format!("dead runs: {}", names(&dead)));
+    for (what, kept) in [("dead runs", false), ("kept until now", true)] {
+        let names = names(dead.iter().filter(|run| run.is_kept() == kept));
+        if !names.is_empty() {
+            plan.notes.push(format!("{what}: {names}"));
+        }
     }
     for run in &dead {
-        plan.steps.extend(run.entries.iter().rev().flat_map(|entry| entry.undo.iter().map(step)));
+        let say = if run.is_kept() { "Undo a step of what was kept" } else { DEAD };
+        plan.steps.extend(
+            run.entries
+                .iter()
+                .rev()
+                .flat_map(|entry| entry.undo.iter().map(|undo| Step { say, ..step(undo) })),
+        );
         let forget = Bulk::ForgetJournal { name: run.name.clone(), state: context.state.clone() };
         plan.steps.push(
             Step::say("Forget the run")
@@ -44,7 +56,7 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
         );
     }
     plan.steps.extend(orphans.into_iter().map(|path| {
-        Step::say("Remove a container's directory that no journal knows")
+        Step::say("Remove a directory that no journal knows")
             .why("Its run wrote its journal to a disk that lost it: the machine went down.")
             .chapter("34")
             .bulk(Bulk::RemoveTree { path })
@@ -62,9 +74,10 @@ fn cleanup(_: &ArgMatches, context: &Context) -> Result<Stage> {
     Ok(plan.into())
 }
 
-/// Directories of containers that belong neither to a live run nor to a dead one.
+/// Directories of containers and overlays that belong neither to a live run nor to a dead one.
 fn orphans(context: &Context, dead: &[Dead]) -> Vec<PathBuf> {
-    let entries = std::fs::read_dir(context.state.join("containers")).into_iter().flatten().flatten();
+    let folders = ["containers", "overlays"].map(|folder| std::fs::read_dir(context.state.join(folder)));
+    let entries = folders.into_iter().flatten().flatten().flatten();
     let known = |name: &str| dead.iter().any(|run| run.name == name) || journal::exists(&context.state, name);
     let unknown = entries.filter(|entry| !known(&entry.file_name().to_string_lossy()));
     let mut paths: Vec<_> = unknown.map(|entry| entry.path()).collect();
@@ -72,8 +85,8 @@ fn orphans(context: &Context, dead: &[Dead]) -> Vec<PathBuf> {
     paths
 }
 
-fn names(dead: &[Dead]) -> String {
-    dead.iter().map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
+fn names<'a>(dead: impl Iterator<Item = &'a Dead>) -> String {
+    dead.map(|run| run.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// To unmount what is not mounted is EINVAL.
@@ -84,7 +97,7 @@ fn gone_is_fine(call: &Syscall) -> Call {
 
 /// The step that replays an undo from a journal.
 pub(super) fn step(undo: &Undo) -> Step {
-    let step = Step::say("Undo a step of a dead run").chapter("34");
+    let step = Step::say(DEAD).chapter("34");
     match undo {
         Undo::Call(call) => step
             .why("It may be undone already, or never have been done: then there is nothing to find.")

@@ -1,5 +1,5 @@
 //! What several concepts tell in the same way: the birth of a child, a command, a report, the image that a root is made of,
-//! groups and their limits.
+//! how layers are merged, groups and their limits, and what trials have found out.
 
 pub mod amount;
 pub mod birth;
@@ -7,5 +7,9 @@ pub mod command;
 pub mod group;
 pub mod groups;
 pub mod limits;
+pub mod names;
+pub mod overlay;
 pub mod page;
 pub mod picture;
+pub mod record;
+pub mod trials;

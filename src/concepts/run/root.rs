@@ -1,5 +1,8 @@
 //! The container's root: layers merged by overlayfs, and a root mount that is swapped for the host's.
 
+use std::path::Path;
+
+use crate::concepts::common::overlay::Stack;
 use crate::plan::{Call, Claim, Probe, Step, calls};
 use crate::sys::Text;
 use crate::sys::flags::{MsFlags, OFlags};
@@ -50,7 +53,7 @@ pub fn merge(run: &Settled) -> Step {
              this layer does not outlive the container. Devices are not opened from an image.",
         )
         .chapter("8")
-        .calls(run.overlay.calls(run))
+        .calls(run.overlay.calls(run.way))
         .look_at([Probe::Mounts])
 }
 
@@ -97,68 +100,17 @@ pub fn read_only(run: &Settled) -> Option<Step> {
     })
 }
 
-/// How the layers are named to overlayfs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Overlay {
-    /// By their paths.
-    Paths,
-    /// By symbolic links with short names, because the paths are too long together.
-    Links,
-}
-
-/// mount(2) copies one page of options, with a NUL byte at its end. fsconfig(2) takes one option at a time, but
-/// none beyond 255 bytes, and `lowerdir+` only since 6.7.
-const PAGE: usize = 4095;
-
-impl Overlay {
-    /// Paths, where they fit in a page.
-    pub fn choose(lower: &[Text], directory: &std::path::Path) -> Self {
-        let layers: usize = lower.iter().map(|layer| layer.len() + 1).sum();
-        let rest = "lowerdir=init:,upperdir=/upper,workdir=/work,volatile,userxattr".len();
-        let own = 2 * directory.as_os_str().len();
-        if layers + rest + own <= PAGE { Self::Paths } else { Self::Links }
-    }
-
-    fn calls(&self, run: &Settled) -> Vec<Call> {
-        let own = ["upper", "work"].map(|name| Text::from(run.directory.join(name)));
-        match self {
-            Self::Paths => vec![Self::mount(run, run.layers.iter().map(escape), own.each_ref().map(escape))],
-            Self::Links => {
-                let link = |path: &Text, name: Text| calls::symlink(path.clone(), name).into();
-                let numbers = || (1..=run.layers.len()).map(|number| Text::from(number.to_string()));
-                let short = ["upper", "work"].map(Text::from);
-                let mut all: Vec<Call> = run.layers.iter().zip(numbers()).map(|(p, n)| link(p, n)).collect();
-                all.extend(own.iter().zip(short.clone()).map(|(path, name)| link(path, name)));
-                all.push(Self::mount(run, numbers(), short));
-                all
-            }
-        }
-    }
-
-    fn mount(run: &Settled, lower: impl Iterator<Item = Text>, [upper, work]: [Text; 2]) -> Call {
-        let mut data = Text::from("lowerdir=init");
-        for layer in lower {
-            data = data.then(":").then(layer);
-        }
-        data = data.then(",upperdir=").then(upper).then(",workdir=").then(work);
-        data = data.then(if run.rootless { ",volatile,userxattr" } else { ",volatile" });
-        mount::new("overlay", "root", MsFlags::MS_NODEV, Some(data)).into()
-    }
-}
-
-/// In overlayfs' option string a colon separates layers, a comma options, and a backslash protects both.
-fn escape(path: &Text) -> Text {
-    match path.known() {
-        Some(bytes) => {
-            let mut escaped = Vec::with_capacity(bytes.len());
-            for byte in bytes {
-                if matches!(byte, b':' | b',' | b'\\') {
-                    escaped.push(b'\\');
-                }
-                escaped.push(byte);
-            }
-            Text::bytes(&escaped)
-        }
-        None => path.clone(),
+/// The overlay: the layer of mount points, the image's layers, and the container's own directories.
+pub fn overlay(layers: &[Text], directory: &Path, rootless: bool) -> Stack {
+    let mut options = vec!["volatile"];
+    options.extend(rootless.then_some("userxattr"));
+    Stack {
+        lower: std::iter::once(Text::from("init")).chain(layers.iter().cloned()).collect(),
+        upper: directory.join("upper").into(),
+        work: directory.join("work").into(),
+        target: "root".into(),
+        options,
+        flags: MsFlags::MS_NODEV,
+        links: "",
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use crate::concepts::common::limits::{self, Limits};
+use crate::concepts::common::overlay::{Stack, Way};
 use crate::concepts::common::picture::{self, Picture};
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result, exit};
@@ -22,7 +23,7 @@ use crate::sys::Text;
 use crate::sys::flags::CapSet;
 
 use super::args::{Network, RunArgs};
-use super::root::Overlay;
+use super::root;
 use super::volumes::{Tmpfs, Volume};
 
 mod environment;
@@ -52,10 +53,10 @@ pub struct Settled {
     pub stage: PathBuf,
     /// Directories of the state directory that do not exist yet, outermost first.
     pub missing_directories: Vec<PathBuf>,
-    /// The image's layers, topmost first.
-    pub layers: Vec<Text>,
-    /// How they are handed to overlayfs.
-    pub overlay: Overlay,
+    /// The overlay of the image's layers and the container's own.
+    pub overlay: Stack,
+    /// How it is told to the kernel.
+    pub way: Way,
     /// Files of /etc that belong to the container, not to the image.
     pub etc_files: Vec<(&'static str, Text)>,
     pub read_only: bool,
@@ -135,15 +136,16 @@ impl Settled {
         let programs = settle_programs(&argv, &env, &workdir, &picture, &view, shadowed)?;
         check_terminal(args)?;
         let directory = state::container(&context.state, &name);
-        let layers = picture.layer_texts();
-        let overlay = Overlay::choose(&layers, &directory);
+        let overlay = root::overlay(&picture.layer_texts(), &directory, rootless);
+        overlay.check()?;
+        let way = Way::choose(&overlay, here);
         let limits = Limits::settle(&args.limits)?;
         limits::refuse_impossible(&limits, &args.limits, context)?;
         Ok(Self {
             title: picture.title,
             uses: picture.uses,
             etc_files: names::etc_files(&hostname, args.network),
-            notes: notes(rootless, here.uid, &overlay, args.network),
+            notes: notes(rootless, here.uid, way, args.network),
             rootless,
             own_uid: here.euid,
             own_gid: here.gid,
@@ -152,8 +154,8 @@ impl Settled {
             directory,
             name,
             hostname,
-            layers,
             overlay,
+            way,
             read_only: args.read_only,
             volumes,
             tmpfs,
@@ -177,21 +179,14 @@ impl Settled {
     }
 }
 
-fn notes(rootless: bool, uid: u32, overlay: &Overlay, network: Network) -> Vec<String> {
+fn notes(rootless: bool, uid: u32, way: Way, network: Network) -> Vec<String> {
     let who = if rootless {
         format!("rootless: you are user {uid}; a user namespace makes you root inside, and only there")
     } else {
         "as root: no user namespace, so user 0 inside is user 0 of the host, with fewer capabilities"
             .to_owned()
     };
-    let how = match overlay {
-        Overlay::Paths => "layers: their paths fit in one page, which is what mount(2) takes".to_owned(),
-        Overlay::Links => {
-            "layers: their paths do not fit in the one page that mount(2) takes, so each gets a short name"
-                .to_owned()
-        }
-    };
-    let mut notes = vec![who, how];
+    let mut notes = vec![who, way.note()];
     if network == Network::Host {
         notes.push(
             "network: the host's own; its abstract UNIX sockets can be reached too, which no file mode guards".to_owned(),

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use super::Hint;
 use super::rules::{GENERAL, ROWS};
 use crate::sys::Syscall;
-use crate::sys::flags::{CloneFlags, MsFlags};
+use crate::sys::flags::{CloneFlags, FsconfigCmd, MsFlags};
 
 /// Whether a row is about this call. The second argument is the path that the call is about, if it has one.
 pub type When = fn(&Syscall, &str) -> bool;
@@ -48,6 +48,17 @@ fn mount_flags(call: &Syscall, flags: MsFlags) -> bool {
 
 pub fn overlay(call: &Syscall, _: &str) -> bool {
     mount_of(call, "overlay")
+}
+
+/// A directory of an overlay that is being configured.
+pub fn layer(call: &Syscall, _: &str) -> bool {
+    let Syscall::Fsconfig { key: Some(key), .. } = call else { return false };
+    key.known().is_some_and(|key| matches!(key.as_slice(), b"lowerdir+" | b"upperdir" | b"workdir"))
+}
+
+/// The creation of the file system that was configured.
+pub fn create(call: &Syscall, _: &str) -> bool {
+    matches!(call, Syscall::Fsconfig { cmd: FsconfigCmd::FSCONFIG_CMD_CREATE, .. })
 }
 
 pub fn proc(call: &Syscall, _: &str) -> bool {

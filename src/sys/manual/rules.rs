@@ -6,16 +6,16 @@
 
 use nix::errno::Errno::{
     self, E2BIG, EACCES, EADDRINUSE, EADDRNOTAVAIL, EAGAIN, EBADF, EBUSY, EDQUOT, EEXIST, EFBIG,
-    EHOSTUNREACH, EINTR, EINVAL, EIO, EISDIR, ELIBBAD, ELOOP, EMFILE, ENAMETOOLONG, ENETUNREACH, ENFILE,
-    ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP, EPERM,
-    EPIPE, EPROTONOSUPPORT, EROFS, ESRCH, ESTALE, ETXTBSY, EXDEV,
+    EHOSTUNREACH, EINTR, EINVAL, EIO, EISDIR, ELIBBAD, ELOOP, EMFILE, EMLINK, ENAMETOOLONG, ENETUNREACH,
+    ENFILE, ENODEV, ENOENT, ENOEXEC, ENOMEM, ENOSPC, ENOSYS, ENOTDIR, ENOTEMPTY, ENOTTY, ENXIO, EOPNOTSUPP,
+    EPERM, EPIPE, EPROTONOSUPPORT, EROFS, ESPIPE, ESRCH, ESTALE, ETXTBSY, EXDEV,
 };
 
 use super::Hint;
 use super::hints::{
-    Row, always, bind, control_group, cpu_limit, cpuset_procs, device, file, id_map, idmap, in_cgroup,
-    into_cgroup, magic_link, memory_limit, new_user, overlay, present, proc, procs, propagation, remount,
-    setgroups_file, subtree_control, sysfs,
+    Row, always, bind, control_group, cpu_limit, cpuset_procs, create, device, file, id_map, idmap,
+    in_cgroup, into_cgroup, layer, magic_link, memory_limit, new_user, overlay, present, proc, procs,
+    propagation, remount, setgroups_file, subtree_control, sysfs,
 };
 
 // The numbers of the chapters that explain a rule.
@@ -75,7 +75,7 @@ pub const ROWS: &[Row] = rules! {
         ESTALE if overlay => "the upper or work directory was used with other lower directories before, \
             or was copied"
             try "remove the upper and work directories and start again" read OVERLAY;
-        ELOOP if overlay => "upper, work or lower directories lie within each other" read OVERLAY;
+        ELOOP if overlay => "upper, work or lower directories lie within each other, or one is named twice" read OVERLAY;
         EPERM if proc => "in a user namespace proc may be mounted only by a process whose pid namespace \
             that user namespace owns, and only where a proc that nothing covers is visible already; in \
             most containers parts of /proc are covered"
@@ -157,6 +157,21 @@ pub const ROWS: &[Row] = rules! {
             mount namespace" read MOUNTS;
     }
     fsconfig {
+        ENOENT if layer => "this lower, upper or work directory does not exist, or is not visible from here"
+            read OVERLAY;
+        ENOTDIR if layer => "a layer must be a directory" read OVERLAY;
+        EINVAL if layer => "overlayfs refused this directory: there are more than 500 lower ones, its path \
+            has more than 255 bytes, or the upper one is on a file system that cannot hold whiteouts and \
+            extended attributes (overlay itself, NFS, FAT)"
+            try "--state DIR on ext4, xfs, btrfs or tmpfs" read OVERLAY;
+        EINVAL if create => "the parameters do not go together: for overlayfs, upper and work must be on the \
+            same mount and apart from each other, on a file system that can hold whiteouts and extended \
+            attributes"
+            try "the kernel log (dmesg) names the reason" read OVERLAY;
+        ELOOP if create => "upper, work or lower directories lie within each other, or one is named twice" read OVERLAY;
+        ESTALE if create => "the upper or work directory was used with other lower directories before, \
+            or was copied"
+            try "remove the upper and work directories and start again" read OVERLAY;
         EINVAL => "the file system does not accept this parameter, or not this value"
             try "read the messages of the descriptor: they name the parameter" read MOUNTS;
         EBUSY => "the file system is being created, or its directories are in use by another mount"
@@ -311,6 +326,39 @@ pub const ROWS: &[Row] = rules! {
     }
     symlinkat {
         EEXIST => "the name is taken";
+    }
+    linkat {
+        EXDEV => "a file's names are all on one mount" read OVERLAY;
+        EPERM => "the file is a directory, its file system has no hard links, or the sysctl \
+            fs.protected_hardlinks keeps you from naming a file that is not yours";
+        EMLINK => "the file has as many names as its file system allows";
+        EEXIST => "the name is taken";
+    }
+    renameat2 {
+        EXDEV => "both names must be on one mount; and overlayfs does not rename a directory that comes from a \
+            lower layer, as long as redirect_dir is off: it would have to copy everything below it"
+            try "copy the directory and remove the old one, as mv(1) does" read OVERLAY;
+        ENOTEMPTY => "the new name is a directory that is not empty";
+        EINVAL => "a directory cannot be moved below itself, or the file system does not know the flag";
+    }
+    pread64 {
+        EISDIR => "the descriptor is a directory's";
+        ESPIPE => "the descriptor has no offset: it is a pipe, a socket or a terminal";
+        EIO => "nothing is mapped at this address of the process's memory, or the disk failed";
+    }
+    sendfile {
+        EINVAL => "one of the descriptors cannot be copied from or to in the kernel: the target was opened \
+            with O_APPEND, or the source cannot be mapped into memory";
+        ENOSPC => "the file system is full"
+            try "free space, or --state DIR on another file system" read STORE;
+        EDQUOT => "your quota on this file system is used up"
+            try "free space, or --state DIR on another file system" read STORE;
+    }
+    mmap {
+        EACCES => "the descriptor is not open for reading, or is no regular file";
+        ENODEV => "the file system of this file does not support mappings";
+        ENOMEM => "the process has as many mappings as the sysctl vm.max_map_count allows, or no address \
+            space is left";
     }
     mknodat {
         EPERM if device => "device nodes may be made only with CAP_MKNOD in the initial user namespace: \

@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use crate::concepts::Context;
+use crate::concepts::common::names::check;
 use crate::concepts::run::args::{Network, RunArgs};
 use crate::error::{Error, Result};
 use crate::sys::Text;
 
-/// A container's name is also a file name, a cgroup's name and, by default, a host name.
-const LONGEST: usize = 63;
 /// `__NEW_UTS_LEN`, the kernel's limit for a host name.
 const LONGEST_HOSTNAME: usize = 64;
 
@@ -20,21 +19,6 @@ pub fn container(args: &RunArgs, context: &Context) -> Result<String> {
         None if context.explain => Ok("<name>".to_owned()),
         None => random(),
     }
-}
-
-fn check(name: &str) -> Result<()> {
-    let refuse = |rule: String| Err(Error::new(format!("the name {name:?} is refused")).rule(rule));
-    if name.len() > LONGEST {
-        return refuse(format!("it has {} bytes, more than {LONGEST}", name.len()));
-    }
-    let first = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
-    let rest = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte));
-    if !first || !rest {
-        return refuse(
-            "a name begins with a letter or digit and goes on with letters, digits, `_`, `.`, `-`".into(),
-        );
-    }
-    Ok(())
 }
 
 /// Twelve hexadecimal digits, as Docker shortens its ids.
@@ -77,19 +61,4 @@ fn host_file(path: &str) -> Option<Text> {
     let bytes = std::fs::read(Path::new(path)).ok().filter(|bytes| bytes.len() < 65536)?;
     let text = Text::bytes(&bytes);
     Some(if bytes.is_empty() || bytes.ends_with(b"\n") { text } else { text.then("\n") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_that_would_be_paths_or_options_are_refused() {
-        for bad in ["", ".", "..", "../x", "a/b", "-rf", "a b", "a\n", "ä", &"x".repeat(64)] {
-            assert!(check(bad).is_err(), "{bad:?}");
-        }
-        for good in ["a", "box-1", "A.b_c", &"x".repeat(63)] {
-            assert!(check(good).is_ok(), "{good:?}");
-        }
-    }
 }
