@@ -4,10 +4,11 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cutaway::cli::{self, Global};
-use cutaway::concepts::{self, Concept, Context, Stage};
-use cutaway::engine::{self, Outcome, Setup};
+use cutaway::concepts::{self, Concept, Context, Stage, Tried};
+use cutaway::engine::{self, Outcome, Pace, Setup};
 use cutaway::error::{Error, Result, exit};
 use cutaway::plan::Plan;
+use cutaway::report::keeper::Keeper;
 use cutaway::report::{Observer, explain, failure, screen};
 use cutaway::sys::{Linux, process};
 use cutaway::workload;
@@ -56,6 +57,7 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
         (global.style_of_stdout(), global.verbose, global.bars());
     let mut observers = if global.explain { Vec::new() } else { global.observers()? };
     for stage in concept.stages {
+        let mut trials = false;
         let plan = match stage(matches, &context)? {
             Stage::Nothing => continue,
             Stage::Report(text) => {
@@ -71,12 +73,23 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
                 Some(signal) => return Ok(exit::SIGNAL + signal as u8),
             },
             Stage::Plan(plan) => plan,
+            Stage::Trials(plan) => {
+                trials = true;
+                plan
+            }
         };
         if global.explain {
             print(&explained(&plan, global))?;
             continue;
         }
-        let outcome = perform(*plan, observers, &context, concept, global)?;
+        if trials {
+            match find_out(*plan, observers, &context, concept, global)? {
+                (0, told) => observers = told,
+                (code, _) => return Ok(code),
+            }
+            continue;
+        }
+        let outcome = perform(*plan, observers, global.pace(), &context, concept, global)?;
         if let (Some(error), true) = (&outcome.error, global.quiet) {
             eprint!("{}", failure::render(error.parts(), &global.style()));
             outcome.left.iter().for_each(|left| eprintln!("   left behind: {left}"));
@@ -89,15 +102,41 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
     Ok(0)
 }
 
+/// Performs steps for the report of the next stage, which is given what came of them, a failure included. They
+/// are told only where that was asked for. The code is that of a signal that ended them.
+fn find_out(
+    plan: Plan,
+    mut observers: Vec<Box<dyn Observer>>,
+    context: &Context,
+    concept: &Concept,
+    global: &Global,
+) -> Result<(u8, Vec<Box<dyn Observer>>)> {
+    let told = global.verbose || global.step;
+    // The narrator, where there is one, is the first of all observers.
+    let narrator = (!told && !global.quiet).then(|| observers.remove(0));
+    let keeper = Keeper::default();
+    observers.push(Box::new(keeper.clone()));
+    let pace = if told { global.pace() } else { Pace::Quiet };
+    let outcome = perform(plan.clone(), observers, pace, context, concept, global)?;
+    outcome.left.iter().for_each(|left| eprintln!("   left behind: {left}"));
+    let code = if outcome.error.is_some() { 0 } else { outcome.code };
+    context.pass_on(Tried { plan, events: keeper.events(), error: outcome.error });
+    let mut observers = outcome.observers;
+    observers.pop();
+    observers.splice(0..0, narrator);
+    Ok((code, observers))
+}
+
 fn perform(
     plan: Plan,
     observers: Vec<Box<dyn Observer>>,
+    pace: Pace,
     context: &Context,
     concept: &Concept,
     global: &Global,
 ) -> Result<Outcome> {
     let setup = Setup {
-        pace: global.pace(),
+        pace,
         observers,
         asker: global.asker()?,
         state: context.state.clone(),

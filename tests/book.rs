@@ -43,6 +43,8 @@ mod block;
 mod compare;
 #[path = "book/generated.rs"]
 mod generated;
+#[path = "book/plan.rs"]
+mod plan;
 #[path = "book/play.rs"]
 mod play;
 #[path = "book/quiz.rs"]

@@ -198,6 +198,20 @@ fn an_image_can_be_the_root() {
     }
 }
 
+/// As long as an image is somebody's root, nobody removes it.
+#[test]
+fn an_image_that_is_a_root_is_not_removed() {
+    let Some(bed) = bed(Who::Root).map(Bed::with_demo) else { return };
+    let line = ["chroot", "demo", "--", "/bin/sh", "-c", "echo begun; sleep 60"];
+    let running = bed.cutaway(line).quiet().start();
+    running.prints("begun");
+    let refused = bed.cutaway(["image", "rm", "demo"]).quiet().done();
+    running.signal(Signal::SIGTERM);
+    running.done();
+    assert_ne!(refused.code, 0, "{}", refused.words());
+    bed.cutaway(["image", "rm", "demo"]).quiet().done().exits(0);
+}
+
 #[test]
 fn a_shell_reads_from_a_pipe_and_its_exit_code_counts() {
     for bed in BOTH.into_iter().filter_map(bed) {

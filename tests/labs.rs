@@ -185,6 +185,14 @@ const ALSO_RIGHT: &[(&str, &str)] = &[
 /// Ways that do not lead there, and what the check has to say about them.
 const WRONG: &[(&str, &str, &str)] = &[
     ("02", "sleep 1000 &", "has not ended"),
+    ("07", "mkdir image", "image"),
+    ("07", "cutaway lab solution 07 | sed '1d;/wh.secret/s/.*/:/' | sh", "a container still sees it"),
+    ("07", "cutaway lab solution 07 | sed 1d | sh; printf x >>image/blobs/sha256/$(cat where)", "bytes"),
+    (
+        "07",
+        "cutaway lab solution 07 | sed 1d | sh; ls image/blobs/sha256 | grep -v $(cat where) | head -n 1 >other; mv other where",
+        "is not the blob that holds it",
+    ),
     (
         "10",
         "for one in 1 2 3; do unshare -Uru sh -c 'hostname box; exec sleep 1000' & done; sleep 1",
@@ -284,6 +292,20 @@ fn a_reset_ends_what_works_there_and_nothing_else() {
         let _ = one.kill();
         one.wait().unwrap();
     }
+}
+
+#[test]
+fn a_state_directory_behind_a_link_does_as_well() {
+    let Some(bed) = Bed::new(Who::User) else { return };
+    let real = bed.folder("real");
+    std::os::unix::fs::symlink(real, bed.state()).unwrap();
+    let lab = Lab::find("02").unwrap();
+    let student = Student { bed, lab: &lab };
+    student.says(&["start"]).exits(0);
+    student.solve();
+    student.says(&["check"]).exits(0);
+    student.says(&["reset"]).exits(0);
+    student.nobody_works_there();
 }
 
 #[test]

@@ -292,6 +292,7 @@ const LINES: &[&[&str]] = &[
     &["cgroup", "freeze"],
     &["cgroup", "io"],
     &["cgroup", "run", "--memory", "64m", "--cpus", "0.5", "--cpuset-cpus", "0", "--", "/bin/true"],
+    &["doctor"],
     &["lab", "start", "10"],
 ];
 
@@ -303,7 +304,7 @@ fn plans() -> Vec<Plan> {
     all
 }
 
-/// The last plan of a command, made as `--explain` makes it, and as if the caller were root or not.
+/// The last plan of a command, or the attempts that its report is made of, made as `--explain` makes it, and as if the caller were root or not.
 fn plan(line: &[&str], root: bool) -> Option<Plan> {
     let concept = concepts::ALL.iter().find(|concept| concept.name == line[0])?;
     // A process that exists: the test's own.
@@ -316,7 +317,7 @@ fn plan(line: &[&str], root: bool) -> Option<Plan> {
         if root { (0, 0, 0) } else { (1000, 1000, 1000) };
     // A later stage of a command may only say what came of an earlier one.
     let plan = |stage: &fn(&_, &_) -> _| match stage(&matches, &context) {
-        Ok(Stage::Plan(plan)) => Some(*plan),
+        Ok(Stage::Plan(plan) | Stage::Trials(plan)) => Some(*plan),
         _ => None,
     };
     concept.stages.iter().rev().find_map(plan)

@@ -198,6 +198,33 @@ fn a_terminal_without_a_person_is_a_terminal_all_the_same() {
     let _ = Who::Root;
 }
 
+/// The shell has the terminal for itself: ^C is its own matter, however often.
+#[test]
+fn a_shell_in_another_root_has_the_terminal() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let Some(window) = Window::open(&bed, 80, 24) else { continue };
+        for (flags, mark) in [("", "entered"), ("--pivot", "swapped"), ("--escape fd", "escaped")] {
+            window.types(&format!("{} -q chroot {flags} --shell; echo co''de $? {mark}", window.cutaway));
+            window.types(&format!("PS1='is''-{mark}> '"));
+            let prompt = format!("is-{mark}>");
+            window.shows(&prompt);
+            for count in 1..=4 {
+                window.key("C-c");
+                let answered = |screen: &str| {
+                    screen.matches(&format!("{prompt} ^C")).count() == count
+                        && screen.trim_end().ends_with(&prompt)
+                };
+                window.shows_when("answer to ^C", answered);
+            }
+            window.types(&format!("test -t 0 && echo a term''inal {mark}"));
+            window.shows(&format!("a terminal {mark}"));
+            window.types("exit 5");
+            window.shows(&format!("code 5 {mark}"));
+        }
+    }
+}
+
 #[test]
 fn work_that_takes_long_has_a_bar_on_a_terminal_and_only_there() {
     if !common::need("strace") {
@@ -237,31 +264,4 @@ fn work_that_takes_long_has_a_bar_on_a_terminal_and_only_there() {
     });
     let done = bed.cutaway(["layers", "demo", "--tree"]).done().exits(0);
     assert_eq!(done.stderr, "");
-}
-
-/// The shell has the terminal for itself: ^C is its own matter, however often.
-#[test]
-fn a_shell_in_another_root_has_the_terminal() {
-    for who in BOTH {
-        let Some(bed) = Bed::new(who) else { continue };
-        let Some(window) = Window::open(&bed, 80, 24) else { continue };
-        for (flags, mark) in [("", "entered"), ("--pivot", "swapped"), ("--escape fd", "escaped")] {
-            window.types(&format!("{} -q chroot {flags} --shell; echo co''de $? {mark}", window.cutaway));
-            window.types("PS1='ins''ide> '");
-            window.shows("inside>");
-            for count in 1..=4 {
-                window.key("C-c");
-                let answered = |screen: &str| {
-                    screen.matches("inside> ^C").count() == count && screen.trim_end().ends_with("inside>")
-                };
-                window.shows_when("answer to ^C", answered);
-            }
-            window.types(&format!("test -t 0 && echo a term''inal {mark}"));
-            window.shows(&format!("a terminal {mark}"));
-            window.types("exit 5");
-            window.shows(&format!("code 5 {mark}"));
-            window.tmux(&["clear-history", "-t", "s"]);
-            window.types("clear; tput clear");
-        }
-    }
 }

@@ -9,7 +9,9 @@ pub mod chroot;
 pub mod cleanup;
 mod common;
 pub mod diff;
+pub mod doctor;
 pub mod image;
+pub mod inspect;
 pub mod lab;
 pub mod layers;
 pub mod limits;
@@ -25,9 +27,10 @@ use std::path::PathBuf;
 
 use clap::ArgMatches;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::probe::Host;
+use crate::report::event::Event;
 use crate::report::screen::Show;
 use crate::report::style::Style;
 
@@ -50,6 +53,9 @@ pub type Writer = Box<dyn FnOnce(&mut dyn Write) -> Result<()>>;
 pub enum Stage {
     /// Steps to explain or perform.
     Plan(Box<Plan>),
+    /// Steps that find something out for the report of the next stage, which gets them with what came of them as
+    /// [`Tried`]. They are told with `-v`; without, the report says what there is to say.
+    Trials(Box<Plan>),
     /// A report for stdout; nothing is changed.
     Report(String),
     /// The same, written piece by piece: for what may be long, is no text, or ends in an error of its own.
@@ -58,6 +64,16 @@ pub enum Stage {
     Screen(Box<dyn Show>),
     /// Nothing has to be done.
     Nothing,
+}
+
+/// Steps that were performed to find something out, and what came of them.
+pub struct Tried {
+    /// The steps.
+    pub plan: Plan,
+    /// Everything that happened, in order.
+    pub events: Vec<Event>,
+    /// Why they ended before the last.
+    pub error: Option<Error>,
 }
 
 impl From<Plan> for Stage {
@@ -135,6 +151,8 @@ impl Context {
 
 /// Every command, in teaching order.
 pub const ALL: &[Concept] = &[
+    doctor::CONCEPT,
+    inspect::CONCEPT,
     chroot::CONCEPT,
     layers::CONCEPT,
     overlay::CONCEPT,

@@ -22,7 +22,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Parts, exit};
-use crate::plan::{Action, Call, Gate, Plan, Probe, Step, Undo, number};
+use crate::plan::{Action, Attempt, Call, Gate, Plan, Probe, Step, Undo, number};
 use crate::probe::{Origin, words};
 use crate::report::Observer;
 use crate::report::event::{Event, VERSION, When};
@@ -79,6 +79,8 @@ enum Stop {
     Quit,
     /// The process became another program. Only a rehearsal sees this.
     Executed,
+    /// The kernel refused an attempt that the rest rests on. That is what was to be found out: no failure.
+    Refused,
 }
 
 /// Result of what can end a plan.
@@ -119,6 +121,8 @@ struct Engine<K> {
     held: HashMap<i64, OwnedFd>,
     state: PathBuf,
     journal_name: Option<String>,
+    /// Whether children are left out of the journal.
+    fleeting: bool,
     journal: Option<Journal>,
     /// Where the journal goes at the end, if what was made is to stay.
     stays: Option<PathBuf>,
@@ -177,6 +181,7 @@ impl<K: Processes + 'static> Engine<K> {
         }
         engine.state = setup.state;
         engine.journal_name.clone_from(&plan.name);
+        engine.fleeting = plan.fleeting;
         engine.stays.clone_from(&plan.stays);
         if engine.kernel.is_real() {
             engine.signals = wait::Signals::take();
@@ -205,6 +210,7 @@ impl<K: Processes + 'static> Engine<K> {
             held: HashMap::new(),
             state: PathBuf::new(),
             journal_name: None,
+            fleeting: false,
             journal: None,
             stays: None,
             done: Vec::new(),
@@ -269,7 +275,11 @@ impl<K: Processes + 'static> Engine<K> {
         let only_looks = matches!(step.action, Action::Look);
         self.look(&id, &step.look_at, if only_looks { When::Now } else { When::Before });
         self.prepare_undo(&id, std::mem::take(&mut step.undo))?;
-        self.act(&id, step.action)?;
+        match self.act(&id, step.action) {
+            // The step is not done, and no event says so. The steps of the first process stand side by side.
+            Err(Stop::Refused) if self.link.is_none() => return Ok(()),
+            other => other?,
+        }
         if !only_looks {
             self.look(&id, &step.look_at, When::After);
         }
@@ -312,7 +322,11 @@ impl<K: Processes + 'static> Engine<K> {
                 if index == 0 {
                     self.forget_undo(id);
                 }
-                return Err(self.failed(id, error));
+                match call.attempt {
+                    None => return Err(self.failed(id, error)),
+                    Some(Attempt::Base) => return Err(Stop::Refused),
+                    Some(Attempt::Alone) => {}
+                }
             }
         }
         Ok(())
@@ -338,10 +352,11 @@ impl<K: Processes + 'static> Engine<K> {
         // Netlink refuses in its answer, and the call that receives it succeeds.
         let errno = value.err().or_else(|| refusal(&syscall, &answer));
         let refused = errno.is_some_and(|errno| call.refused == Some(errno as i32));
-        let allowed = refused || errno.is_some_and(|errno| call.allowed.contains(&(errno as i32)));
+        let tolerated = refused || errno.is_some_and(|errno| call.allowed.contains(&(errno as i32)));
+        let allowed = tolerated || call.attempt.is_some() && value.is_err();
         self.emit(|engine| engine.call_event(id, &syscall, text(), value, us, undo, allowed));
         match value {
-            _ if allowed => Ok(()),
+            _ if tolerated => Ok(()),
             Ok(_) if call.refused.is_some() && self.kernel.is_real() => Err(not_refused(&syscall, call)),
             Ok(value) => {
                 if let Some(slot) = &call.into {
@@ -553,7 +568,7 @@ impl<K: Processes + 'static> Engine<K> {
     /// Undoes, removes the journal, tells the end, and says what the command came to.
     fn end(mut self, flow: Flow, failure: u8, begun: Instant) -> Outcome {
         let (mut code, mut error) = match flow {
-            Ok(()) | Err(Stop::Executed) => (self.status.unwrap_or(0), None),
+            Ok(()) | Err(Stop::Executed | Stop::Refused) => (self.status.unwrap_or(0), None),
             Err(Stop::Quit) => (self.status.unwrap_or(exit::FAILED), None),
             Err(Stop::Signalled(signal)) => (exit::SIGNAL + u8::try_from(signal.number()).unwrap_or(0), None),
             Err(Stop::Failed(step, error)) => {

@@ -105,7 +105,7 @@ impl<K: Processes + 'static> Engine<K> {
 
     /// Writes the child into the journal, so that a cleanup finds it should it outlive this process.
     fn record_child(&mut self, id: &str, pid: i32) -> Flow {
-        if self.link.is_some() || !self.kernel.is_real() {
+        if self.link.is_some() || self.fleeting || !self.kernel.is_real() {
             return Ok(());
         }
         let Some(started) = crate::probe::start_time(pid) else { return Ok(()) };
@@ -126,7 +126,7 @@ impl<K: Processes + 'static> Engine<K> {
         self.flush_reports();
         match flow {
             Ok(()) => i32::from(self.status.unwrap_or(0)),
-            Err(Stop::Executed | Stop::Quit) => 0,
+            Err(Stop::Executed | Stop::Quit | Stop::Refused) => 0,
             Err(Stop::Signalled(signal)) => {
                 i32::from(exit::SIGNAL) + i32::try_from(signal.number()).unwrap_or(0)
             }

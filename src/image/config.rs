@@ -96,6 +96,7 @@ impl Config {
     /// The chain IDs: each names a layer together with all that lie below it ([layer chain ID]).
     ///
     /// [layer chain ID]: https://github.com/opencontainers/image-spec/blob/v1.1.1/config.md#layer-chainid
+    // ANCHOR: chain
     #[must_use]
     pub fn chain_ids(&self) -> Vec<Digest> {
         let mut chain: Vec<Digest> = Vec::with_capacity(self.diff_ids.len());
@@ -106,6 +107,7 @@ impl Config {
         }
         chain
     }
+    // ANCHOR_END: chain
 
     /// Reads the object `config`, the defaults for running.
     fn read_execution(&mut self, field: &Field<'_>) -> Result<()> {

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::images;
 use super::sheet::Kind;
 use super::spaces;
 use super::traits::{self, Place, Trait};
@@ -86,6 +87,8 @@ pub enum Predicate {
         #[serde(default)]
         at_most: Option<u64>,
     },
+    /// One of these is so: where the files of a group have other names in another version.
+    Either(Vec<Predicate>),
     /// The file has one owner here and another one for a process of the lab that is root in its user namespace.
     OwnedApart(String),
     /// Two processes of the lab in different namespaces of this kind have the same file, fifo or pipe open, or the
@@ -128,6 +131,52 @@ pub enum Predicate {
     },
     /// Two of the lab's processes are in network namespaces that a veth pair joins, and a packet has passed.
     Wired,
+    /// Each line of a file holds the pids of those processes that `start` made which share their namespaces of these
+    /// kinds; every one of them is in it once.
+    Grouped {
+        /// The file.
+        path: String,
+        /// The kinds.
+        by: Vec<Kind>,
+    },
+    /// The last line of a file is a report of `doctor` about this machine, and each refusal in it has its rule.
+    Doctor {
+        /// The file.
+        path: String,
+        /// Whether it says that `run` works.
+        #[serde(default)]
+        works: Option<bool>,
+        /// The layer that something was refused by.
+        #[serde(default)]
+        layer: Option<String>,
+    },
+    /// The folder is an image of so many layers, and every digest in it is that of its bytes.
+    Image {
+        /// The folder, an OCI image layout.
+        path: String,
+        /// How many layers.
+        layers: usize,
+    },
+    /// In an image, a layer has a file, a later one deletes it, and no container sees it.
+    DeletedNotGone {
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
+    },
+    /// A file names the blob of the layer that holds such a file: its digest, or the beginning of it.
+    NamesBlob {
+        /// The student's file.
+        path: String,
+        /// The folder of the image.
+        image: String,
+        /// The file's path in the image.
+        file: String,
+        /// The file of the lab with its content.
+        like: String,
+    },
     /// The steps of the file `order` were performed in that order, and what they were to reach was reached.
     Performed,
 }
@@ -242,6 +291,14 @@ fn reason(name: &str, cause: &std::io::Error) -> String {
 }
 
 impl Predicate {
+    /// The file that it is about, if it is about one.
+    fn path(&self) -> Option<&str> {
+        match self {
+            Self::FileIs { path, .. } | Self::Number { path, .. } | Self::SameText { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Looks.
     ///
     /// # Errors
@@ -267,6 +324,7 @@ impl Predicate {
             Self::Number { path, key, at_least, at_most } => {
                 number(bench, path, key.as_deref(), *at_least, *at_most)
             }
+            Self::Either(all) => either(bench, all),
             Self::OwnedApart(path) => owned_apart(bench, path),
             Self::SharedChannel(kind) => shared_channel(bench, *kind),
             Self::HostnameKept => hostname_kept(bench),
@@ -282,6 +340,15 @@ impl Predicate {
                 None => Err("an earlier stage has noted nothing".to_owned()),
             },
             Self::Wired => spaces::wired(bench.workers()),
+            Self::Grouped { path, by } => grouped(bench, path, by),
+            Self::Doctor { path, works, layer } => doctor(bench, path, *works, layer.as_deref()),
+            Self::Image { path, layers } => images::is_image(&bench.path(path), *layers),
+            Self::DeletedNotGone { image, file, like } => {
+                images::deleted_is_not_gone(&bench.path(image), file, &bench.text(like)?)
+            }
+            Self::NamesBlob { path, image, file, like } => {
+                images::names_blob(&bench.text(path)?, &bench.path(image), file, &bench.text(like)?)
+            }
             Self::Performed if bench.performed => Ok("every step, one after the other".to_owned()),
             Self::Performed => Err("the order was not performed".to_owned()),
         }
@@ -426,6 +493,19 @@ fn number(bench: &Bench<'_>, path: &str, key: Option<&str>, least: Option<u64>, 
     let Some(seen) = seen else { return Err(format!("{shown} is {}", quoted(word))) };
     let fits = least.is_none_or(|least| seen >= least) && most.is_none_or(|most| seen <= most);
     if fits { Ok(format!("{shown} is {word}")) } else { Err(format!("{shown} is {word}")) }
+}
+
+/// The first that is so. If none is, what is seen of one whose file is there says more than a file that is not.
+fn either(bench: &Bench<'_>, all: &[Predicate]) -> Seen {
+    let mut failed = Vec::new();
+    for one in all {
+        match one.look(bench) {
+            Ok(seen) => return Ok(seen),
+            Err(seen) => failed.push((one.path().is_none_or(|path| bench.path(path).exists()), seen)),
+        }
+    }
+    let shown = failed.iter().find(|(is_there, _)| *is_there).or(failed.first());
+    Err(shown.map_or_else(|| "nothing was looked for".to_owned(), |(_, seen)| seen.clone()))
 }
 
 /// The processes that are root in a user namespace of their own.
@@ -575,6 +655,82 @@ fn group_paths(bench: &Bench<'_>, outside: &str, inside: &str) -> Seen {
         last = format!("{inside} holds {}, from inside it is {}", quoted(&there), quoted(&own));
     }
     Err(last)
+}
+
+/// The sleepers are cutaway itself: nothing else in the lab's directory has its name, but for the one that looks.
+fn sleepers(bench: &Bench<'_>) -> Vec<i32> {
+    let me = std::process::id().cast_signed();
+    let own = work::one(me).map(|one| one.name).unwrap_or_default();
+    let all = bench.workers().iter().filter(|one| one.pid != me && !one.zombie && one.name == own);
+    all.map(|one| one.pid).collect()
+}
+
+fn grouped(bench: &Bench<'_>, path: &str, by: &[Kind]) -> Seen {
+    let text = bench.text(path)?;
+    let plate = |pid: i32| -> Result<Vec<PathBuf>, String> {
+        let link = |kind: &Kind| fs::read_link(format!("/proc/{pid}/ns/{}", kind.name()));
+        by.iter().map(link).collect::<Result<_, _>>().map_err(|cause| format!("process {pid}: {cause}"))
+    };
+    let mut left: BTreeSet<i32> = sleepers(bench).into_iter().collect();
+    if left.is_empty() {
+        return Err("the processes of the lab are gone: `cutaway lab reset` makes others".to_owned());
+    }
+    let mut seen: BTreeMap<Vec<PathBuf>, usize> = BTreeMap::new();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    for (number, line) in (1..).zip(lines) {
+        let pids: Result<Vec<i32>, _> = line.split_whitespace().map(str::parse).collect();
+        let pids = pids
+            .map_err(|_| format!("{path} has in line {number} something that is no pid: {}", quoted(line)))?;
+        for pid in &pids {
+            if !left.remove(pid) {
+                return Err(format!("{path} has {pid} twice, or it is no process that the lab has started"));
+            }
+            let plates = plate(*pid)?;
+            if plate(pids[0])? != plates {
+                return Err(format!("{} and {pid} stand in one line and differ in a namespace", pids[0]));
+            }
+            if *seen.entry(plates).or_insert(number) != number {
+                return Err(format!(
+                    "{pid} shares all of {} with a process of another line",
+                    Kind::names(by)
+                ));
+            }
+        }
+    }
+    match left.first() {
+        Some(pid) => Err(format!("{path} does not have process {pid}")),
+        None => Ok(format!("{} groups, as the kernel has them", seen.len())),
+    }
+}
+
+fn doctor(bench: &Bench<'_>, path: &str, works: Option<bool>, layer: Option<&str>) -> Seen {
+    let text = bench.text(path)?;
+    let report: Json = serde_json::from_str(text.lines().last().unwrap_or_default()).unwrap_or_default();
+    let Some(all) = report["findings"].as_array().filter(|_| report["record"] == "doctor") else {
+        return Err(format!("the last line of {path} is no report of `cutaway doctor --json -`"));
+    };
+    let kernel = crate::probe::sysctl::value("kernel.osrelease").unwrap_or_default();
+    if report["machine"]["kernel"] != kernel {
+        return Err(format!("{path} is about another kernel: {}", report["machine"]["kernel"]));
+    }
+    let refused = || all.iter().filter(|one| one["came"] == "refused");
+    if let Some(one) = refused().find(|one| !one["rule"].is_string()) {
+        return Err(format!("{path} has a refusal without a rule: {}", one["name"]));
+    }
+    if works.is_some_and(|works| report["run_works"] != works) {
+        return Err(format!("in {path} run_works is {}", report["run_works"]));
+    }
+    if let Some(layer) = layer.filter(|layer| refused().all(|one| one["layer"] != *layer)) {
+        let layers: BTreeSet<_> = refused().filter_map(|one| one["layer"].as_str()).collect();
+        let layers = if layers.is_empty() {
+            "nobody".into()
+        } else {
+            layers.into_iter().collect::<Vec<_>>().join(", ")
+        };
+        return Err(format!("in {path} it is not {layer} that says no, but {layers}"));
+    }
+    let says = if report["run_works"] == true { "works" } else { "does not work" };
+    Ok(format!("{path} says that run {says} here; {} refused", refused().count()))
 }
 
 /// The names of the runs that have died, labs apart.

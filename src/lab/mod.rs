@@ -6,6 +6,7 @@
 //! nothing here knows which commands somebody typed.
 
 pub mod check;
+mod images;
 pub mod need;
 pub mod sheet;
 mod spaces;
@@ -55,11 +56,14 @@ macro_rules! lab {
 
 /// Every lab, by its number: one line for each folder of `labs/`.
 pub const ALL: &[Source] = &[
+    lab!("00-may-i"),
+    lab!("01-six-processes"),
     lab!("02-zombie"),
     lab!("03-first-program"),
     lab!("04-way-out", "enter"),
     lab!("05-grid", "grid"),
     lab!("06-three-bugs", "swap"),
+    lab!("07-deleted", "secret"),
     lab!("08-upper", "lower/conf/a", "lower/docs/readme", "lower/motd", "lower/old", "prediction"),
     lab!("10-rename"),
     lab!("11-channel", "word"),
@@ -70,6 +74,10 @@ pub const ALL: &[Source] = &[
     lab!("16-real-path"),
     lab!("17-kept"),
     lab!("18-cable"),
+    lab!("22-leaf"),
+    lab!("23-page-cache", "reader"),
+    lab!("24-bomb", "bomb"),
+    lab!("25-frozen"),
     lab!("30-leak", "runtime"),
     lab!("31-order", "order"),
     lab!("34-nothing-left"),
@@ -126,10 +134,11 @@ impl Lab {
         number(self.source.name)
     }
 
-    /// Where the student works.
+    /// Where the student works: by a path without symbolic links, as /proc and the mount table name it.
     #[must_use]
     pub fn directory(&self, state: &Path) -> PathBuf {
-        progress::folder(state).join(self.source.name)
+        let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
+        progress::folder(&state).join(self.source.name)
     }
 
     /// Where the journal of what `start` made is kept until the reset.

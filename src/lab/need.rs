@@ -66,7 +66,7 @@ impl Need {
             },
             Self::NewProc => new_proc(host),
             Self::SubordinateIds => subordinate_ids(host),
-            Self::Overlay => or(host.has_overlay(), "/proc/filesystems does not list overlay"),
+            Self::Overlay => overlay(host),
             Self::Program(name) => or(find(name), &format!("{name} is in no directory of PATH")),
             Self::Kernel(release) => {
                 or(at_least(host, release), &format!("this is Linux {}.{}", host.kernel.0, host.kernel.1))
@@ -86,6 +86,24 @@ fn new_proc(host: &Host) -> Result<(), String> {
         }
         _ => Ok(()),
     }
+}
+
+fn overlay(host: &Host) -> Result<(), String> {
+    if !host.has_overlay() && !is_module("overlay") {
+        return Err("/proc/filesystems does not list overlay, and there is no such module to load".to_owned());
+    }
+    if !host.is_privileged() && !host.kernel_at_least(5, 11) {
+        return Err("Linux allows it in a user namespace since 5.11".to_owned());
+    }
+    Ok(())
+}
+
+/// Whether the running kernel has a module of this name, which the first mount loads.
+fn is_module(name: &str) -> bool {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    let list = std::fs::read_to_string(format!("/lib/modules/{release}/modules.dep")).unwrap_or_default();
+    let files = list.lines().filter_map(|line| line.split(':').next()?.rsplit('/').next());
+    files.filter_map(|file| file.split_once(".ko")).any(|(module, _)| module == name)
 }
 
 fn subordinate_ids(host: &Host) -> Result<(), String> {

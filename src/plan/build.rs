@@ -17,6 +17,18 @@ pub struct Call {
     /// The errno (its number) that the story is about: with any other result the prose would be wrong.
     #[serde(default)]
     pub refused: Option<i32>,
+    /// For a call that is made to find out whether the kernel allows it: what a refusal ends.
+    #[serde(default)]
+    pub attempt: Option<Attempt>,
+}
+
+/// What follows when the kernel refuses a call that was an attempt. It never is a failure of the command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Attempt {
+    /// What comes next is tried all the same.
+    Alone,
+    /// The step ends, and in a child all that it still had to do: it rests on this call.
+    Base,
 }
 
 impl Call {
@@ -40,11 +52,25 @@ impl Call {
         self.refused = Some(errno as i32);
         self
     }
+
+    /// Finds out whether the kernel allows it; what follows does not depend on that.
+    #[must_use]
+    pub fn attempt(mut self) -> Self {
+        self.attempt = Some(Attempt::Alone);
+        self
+    }
+
+    /// Finds out whether the kernel allows it; the rest of the step, and of a child's story, rests on it.
+    #[must_use]
+    pub fn attempt_or_end(mut self) -> Self {
+        self.attempt = Some(Attempt::Base);
+        self
+    }
 }
 
 impl From<Syscall> for Call {
     fn from(syscall: Syscall) -> Self {
-        Self { syscall, into: None, allowed: Vec::new(), refused: None }
+        Self { syscall, into: None, allowed: Vec::new(), refused: None, attempt: None }
     }
 }
 
@@ -94,6 +120,13 @@ impl Step {
     #[must_use]
     pub fn call(self, call: impl Into<Call>) -> Self {
         self.calls([call.into()])
+    }
+
+    /// Makes these calls to find out whether the kernel allows them: the first that it refuses ends the step,
+    /// and in a child all that follows.
+    #[must_use]
+    pub fn attempts<C: Into<Call>>(self, calls: impl IntoIterator<Item = C>) -> Self {
+        self.calls(calls.into_iter().map(|call| call.into().attempt_or_end()))
     }
 
     /// Starts a child.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use build::Call;
+pub use build::{Attempt, Call};
 pub use undo::Undo;
 pub use watch::{Ending, Finding, Until, Watch};
 
@@ -40,6 +40,10 @@ pub struct Plan {
     pub notes: Vec<String>,
     /// The privileges without which some step will be refused.
     pub needs: Vec<&'static str>,
+    /// Whether all children end by themselves, without waiting for anything: then none is written into the journal to be
+    /// killed, and a plan that changes nothing else needs no state directory.
+    #[serde(default)]
+    pub fleeting: bool,
     /// Where the journal is kept when what the steps made is to outlast the command; without it, everything is
     /// undone at the end.
     pub stays: Option<PathBuf>,
@@ -281,6 +285,7 @@ impl Plan {
             uses: None,
             notes: Vec::new(),
             needs: Vec::new(),
+            fleeting: false,
             stays: None,
             steps: Vec::new(),
         }

@@ -148,7 +148,7 @@ fn v1(table: &[Mount], memberships: &[Membership]) -> Vec<V1> {
 }
 
 /// Mount options of version 1 that name no controller.
-fn is_controller(option: &str) -> bool {
+pub(super) fn is_controller(option: &str) -> bool {
     let other = [
         "rw",
         "ro",
@@ -180,7 +180,7 @@ fn v2(mount: &Mount, memberships: &[Membership]) -> V2 {
 }
 
 /// Our group's directory: the path of the membership, below the mount, which itself may show only a part.
-fn own(mount: &Mount, path: &Path) -> Option<PathBuf> {
+pub(super) fn own(mount: &Mount, path: &Path) -> Option<PathBuf> {
     let below = path.strip_prefix(&mount.root).ok()?;
     // Outside of our cgroup namespace the path begins with `/..`: such a group has no name here.
     if below.components().any(|part| part == std::path::Component::ParentDir) {

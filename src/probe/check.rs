@@ -74,6 +74,22 @@ impl Claim {
             Self::Files(claim) => claim.check(),
             Self::MemoryHolds { at, bytes } => memory_holds(known(at), bytes),
             Self::OpenSize { fd, bytes } => open_size(known(fd), *bytes),
+            Self::HostRoot(pid) => root_is(pid.as_ref(), &host_root(origin)?),
+            Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
+            Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
+            Self::DirectoryOutside => directory_outside(),
+            Self::DirectoryInside => same("/", root::directory()?.as_str(), "the working directory is"),
+            Self::SharesNamespaces { pid, kinds } => {
+                none_differs(&origin.shared_with(&pid.to_string(), *kinds)?, *kinds)
+            }
+            Self::OneRootMount(pid) => root::one_mount(known(pid)),
+            network => network.check_network(),
+        }
+    }
+
+    /// The claims about networks, and about namespaces as such.
+    fn check_network(&self) -> Result<(), String> {
+        match self {
             Self::Namespace { fd, kind, number } => {
                 let (found, seen) = census::of_descriptor(known(fd)).ok_or("no namespace")?;
                 same(&format!("{kind}:[{number}]"), &format!("{found}:[{seen}]"), "it is")
@@ -91,15 +107,7 @@ impl Claim {
             Self::Peer { link, index } => peer(link, *index),
             Self::Neighbour { address, known } => neighbour(*address, *known),
             Self::Learned { socket, least } => learned(known(socket), *least),
-            Self::HostRoot(pid) => root_is(pid.as_ref(), &host_root(origin)?),
-            Self::OtherRoot(pid) => other_root(pid.as_ref(), &host_root(origin)?),
-            Self::RootIs(fd) => root_is(None, &Identity::of_descriptor(known(fd))?),
-            Self::DirectoryOutside => directory_outside(),
-            Self::DirectoryInside => same("/", root::directory()?.as_str(), "the working directory is"),
-            Self::SharesNamespaces { pid, kinds } => {
-                none_differs(&origin.shared_with(&pid.to_string(), *kinds)?, *kinds)
-            }
-            Self::OneRootMount(pid) => root::one_mount(known(pid)),
+            other => Err(format!("nothing is known of: {other}")),
         }
     }
 }

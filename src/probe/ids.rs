@@ -56,19 +56,30 @@ fn ids([real, effective, saved]: [u32; 3]) -> Json {
 }
 
 fn map(path: &str) -> Json {
-    let text = match read::text(path) {
-        Ok(text) => text,
-        Err(why) => return json!(why),
-    };
-    let ranges = parse_map(&text);
+    read::text(path).map_or_else(|why| json!(why), |text| json!(map_text(&text)))
+}
+
+/// A map in words.
+#[must_use]
+pub fn map_text(text: &str) -> String {
+    let ranges = parse_map(text);
     match ranges.as_slice() {
-        [] => json!("not written yet: every id is the overflow id"),
-        [Range { inside: 0, outside: 0, count: u32::MAX }] => json!("every id is itself"),
+        [] => "not written yet: every id is the overflow id".to_owned(),
+        [Range { inside: 0, outside: 0, count: u32::MAX }] => "every id is itself".to_owned(),
         ranges => {
             let one =
                 |range: &Range| format!("{} is {} outside ({})", range.inside, range.outside, range.count);
-            json!(ranges.iter().map(one).collect::<Vec<_>>().join(", "))
+            ranges.iter().map(one).collect::<Vec<_>>().join(", ")
         }
+    }
+}
+
+/// The ids of another process, as `/proc/PID/status` lists them: real, effective, saved, and that of the file system.
+#[must_use]
+pub fn text(all: &[u32]) -> Json {
+    match all {
+        [real, effective, saved, ..] => ids([*real, *effective, *saved]),
+        _ => Json::Null,
     }
 }
 

@@ -13,10 +13,13 @@ mod diff;
 pub mod disk;
 pub mod fds;
 pub mod files;
+pub mod helpers;
 pub mod host;
 pub mod ids;
 pub mod inside;
+pub mod interfaces;
 pub mod ipc;
+pub mod limits;
 pub mod links;
 pub mod meter;
 pub mod mounts;
@@ -27,8 +30,14 @@ pub mod place;
 pub mod privileges;
 mod process;
 mod read;
+pub mod rights;
 pub mod root;
 pub mod seat;
+pub mod security;
+pub mod stack;
+pub mod subject;
+pub mod surroundings;
+pub mod sysctl;
 pub mod tree;
 pub mod wires;
 pub mod words;
@@ -120,6 +129,9 @@ pub enum Probe {
     Numbers(Vec<meter::Meter>),
     /// In which tree each controller of control groups is.
     Controllers,
+    /// Network interfaces with their addresses, and what each is tied to; and the number that the network namespace of
+    /// a process has here.
+    Interfaces(Option<i32>),
     /// The root and the working directory of the acting process.
     Root,
     /// The root and the working directory of another process.
@@ -161,6 +173,7 @@ impl Probe {
             Self::Passed { .. } => "what was mounted, and whether it passes to the other".to_owned(),
             Self::Numbers(_) => "numbers of the group".to_owned(),
             Self::Controllers => "controllers".to_owned(),
+            Self::Interfaces(_) => "interfaces".to_owned(),
             Self::Root => "root and working directory".to_owned(),
             Self::RootOf(pid) => format!("root and working directory of {pid}"),
             Self::MountsOf(pid) => format!("mounts of {pid}"),
@@ -199,6 +212,7 @@ impl Probe {
             Self::Passed { base, pairs } => mounts::passed(base, pairs),
             Self::Numbers(meters) => meter::snapshot(meters),
             Self::Controllers => cgroup::controllers(),
+            Self::Interfaces(of) => interfaces::snapshot(*of),
             Self::Root => root::snapshot(None),
             Self::RootOf(pid) => root::snapshot(Some(known(pid))),
             Self::MountsOf(pid) => mounts::snapshot_of(&pid.to_string()),
@@ -279,6 +293,7 @@ mod tests {
                 meter::Unit::Count,
             )]),
             Probe::Controllers,
+            Probe::Interfaces(Some(std::process::id().cast_signed())),
             Probe::Root,
             Probe::RootOf(Value::Known(std::process::id().into())),
             Probe::MountsOf(Value::Known(std::process::id().into())),

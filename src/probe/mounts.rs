@@ -168,7 +168,9 @@ pub fn passed(base: &Path, pairs: &[(String, String)]) -> Json {
     pairs.iter().map(row).collect()
 }
 
-fn one(mount: &Mount) -> Json {
+/// One mount of a snapshot.
+#[must_use]
+pub fn one(mount: &Mount) -> Json {
     let private = || "private".to_owned();
     let propagation = if mount.propagation.is_empty() { private() } else { mount.propagation.join(",") };
     let mut value = json!({

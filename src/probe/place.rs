@@ -38,6 +38,10 @@ impl Cgroups {
                 )),
             };
         }
+        // Every group of version 2 can be frozen: there it is no controller.
+        if controller == "freezer" {
+            return self.place_bare(privileged);
+        }
         match &self.v2 {
             Some(v2) => v2.place(controller, privileged),
             None => Place::Nowhere(format!("no hierarchy with the controller {controller} is mounted")),
@@ -47,8 +51,7 @@ impl Cgroups {
 
 impl Cgroups {
     /// Where a version 2 group can be made that needs no controller.
-    #[must_use]
-    pub fn place_bare(&self, privileged: bool) -> Place {
+    fn place_bare(&self, privileged: bool) -> Place {
         let Some(v2) = &self.v2 else {
             return Place::Nowhere("no version 2 hierarchy is mounted".to_owned());
         };

@@ -61,16 +61,22 @@ pub fn names(set: CapSet) -> Vec<String> {
 pub fn snapshot() -> Json {
     match now() {
         Err(why) => json!({ "unreadable": why }),
-        Ok(all) => json!({
-            "effective": names(all.effective),
-            "permitted": names(all.permitted),
-            "inheritable": names(all.inheritable),
-            "bounding": names(all.bounding),
-            "ambient": names(all.ambient),
-            "no_new_privs": all.no_new_privs,
-            "seccomp": match all.seccomp { 0 => "none", 1 => "strict", _ => "filter" },
-        }),
+        Ok(all) => shown(&all),
     }
+}
+
+/// Sets and switches by name.
+#[must_use]
+pub fn shown(all: &Privileges) -> Json {
+    json!({
+        "effective": names(all.effective),
+        "permitted": names(all.permitted),
+        "inheritable": names(all.inheritable),
+        "bounding": names(all.bounding),
+        "ambient": names(all.ambient),
+        "no_new_privs": all.no_new_privs,
+        "seccomp": match all.seccomp { 0 => "none", 1 => "strict", _ => "filter" },
+    })
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::ns;
 
@@ -78,6 +78,11 @@ fn is_at(pid: i32, directory: &Path) -> bool {
     open.filter_map(|entry| fs::read_link(entry.path()).ok()).any(|target| target.starts_with(directory))
 }
 
+/// The path as the links of /proc show it. One that is gone has nobody in it, by whatever name.
+fn resolved(directory: &Path) -> PathBuf {
+    directory.canonicalize().unwrap_or_else(|_| directory.to_owned())
+}
+
 /// Adds the descendants of those who are in already.
 fn with_descendants(all: &[Worker], mut chosen: BTreeSet<i32>, never: &BTreeSet<i32>) -> Vec<Worker> {
     loop {
@@ -97,7 +102,7 @@ fn with_descendants(all: &[Worker], mut chosen: BTreeSet<i32>, never: &BTreeSet<
 /// Who works in the directory, this process apart.
 #[must_use]
 pub fn within(directory: &Path) -> Vec<Worker> {
-    let all = everybody();
+    let (all, directory) = (everybody(), &resolved(directory));
     let never = BTreeSet::from([std::process::id().cast_signed()]);
     let there = all.iter().map(|one| one.pid).filter(|pid| !never.contains(pid) && is_at(*pid, directory));
     with_descendants(&all, there.collect(), &never)
@@ -107,7 +112,7 @@ pub fn within(directory: &Path) -> Vec<Worker> {
 /// the shell of another terminal, as long as that is in the same namespaces as this process.
 #[must_use]
 pub fn to_end(directory: &Path) -> Vec<Worker> {
-    let all = everybody();
+    let (all, directory) = (everybody(), &resolved(directory));
     let spared = spared(&all);
     let there = all.iter().map(|one| one.pid).filter(|pid| !spared.contains(pid) && is_at(*pid, directory));
     let found = with_descendants(&all, there.collect(), &spared);

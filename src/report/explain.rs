@@ -112,7 +112,12 @@ fn action(action: &Action, actor: &str, lanes: &mut Lanes, style: &Style, verbos
     match action {
         Action::Calls(calls) => {
             let mut seen = Vec::new();
-            calls.iter().map(|call| one_call(call, actor, &mut seen, lanes, style, verbose)).collect()
+            let told = calls.iter().map(|call| one_call(call, actor, &mut seen, lanes, style, verbose));
+            let mut told: String = told.collect();
+            if calls.iter().any(|call| call.attempt.is_some()) {
+                told.push_str(&lanes.said(actor, "the kernel may refuse: that is tried", Paint::Dim, style));
+            }
+            told
         }
         Action::Spawn(spawn) => {
             let text = format!("{} = {}", spawn.clone, spawn.into);
@@ -357,6 +362,7 @@ fn call_json(call: &Call) -> Json {
         "into": call.into.as_ref().map(ToString::to_string),
         "allowed": allowed,
         "refused": call.refused.map(|errno| format!("{:?}", Errno::from_raw(errno))),
+        "attempt": call.attempt.is_some(),
     })
 }
 

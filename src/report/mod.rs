@@ -7,6 +7,7 @@ pub mod event;
 pub mod explain;
 pub mod failure;
 pub mod gauge;
+pub mod keeper;
 mod lanes;
 pub mod narrator;
 pub mod picture;

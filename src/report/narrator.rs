@@ -330,7 +330,7 @@ impl Narrator {
         let Event::Bulk { step, what, subject, counts, calls, us, undo, remarks, .. } = event else {
             return String::new();
         };
-        if !undo && !counts.is_empty() {
+        if !undo {
             self.seen.changes += usize::try_from(calls.values().sum::<u64>()).unwrap_or(usize::MAX);
         }
         let text = format!("{what} {subject}: {}", amounts(counts, calls, &self.style.duration(*us)));

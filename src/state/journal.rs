@@ -176,6 +176,35 @@ pub fn is_alive(state: &Path, name: &str) -> bool {
     File::open(&path).is_ok_and(|file| matches!(try_lock(&file, &path), Ok(false)))
 }
 
+/// The first process of a live run of this name: the child that its journal would kill. `None` if there is no such run,
+/// or its child is not born yet.
+#[must_use]
+pub fn process_of(state: &Path, name: &str) -> Option<i32> {
+    if !is_alive(state, name) {
+        return None;
+    }
+    let file = File::open(folder(state).join(name)).ok()?;
+    let undo = read_entries(&file).into_iter().flat_map(|entry| entry.undo);
+    let process = |undo| match undo {
+        Undo::Bulk(Bulk::KillProcess { pid, started }) => Some((pid, started)),
+        _ => None,
+    };
+    // Whoever has the pid now must be the one that was started then.
+    undo.filter_map(process)
+        .find(|(pid, started)| crate::probe::start_time(*pid) == Some(*started))
+        .map(|(pid, _)| pid)
+}
+
+/// The names of the live runs.
+#[must_use]
+pub fn live(state: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder(state)).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<_> = names.filter(|name| is_alive(state, name)).collect();
+    names.sort();
+    names
+}
+
 /// Where the journal of this name is. A run whose work stays until a cleanup keeps its journal there.
 #[must_use]
 pub fn place(state: &Path, name: &str) -> PathBuf {

@@ -88,7 +88,8 @@ fn ranges(book: &[String]) -> Vec<std::ops::Range<usize>> {
 /// The longest sequence of lines that both have, as pairs of their numbers. Empty lines say nothing.
 fn common(book: &[String], printed: &[String]) -> Vec<(usize, usize)> {
     let same = |old: usize, new: usize| {
-        !book[old].trim().is_empty() && book[old] != LINES && fits(&book[old], &printed[new])
+        let says = !book[old].trim().is_empty() && book[old] != LINES;
+        says && (fits(&book[old], &printed[new]) || renumbered(&book[old], &printed[new]))
     };
     let mut best = vec![vec![0_u32; printed.len() + 1]; book.len() + 1];
     for old in (0..book.len()).rev() {
@@ -112,4 +113,13 @@ fn common(book: &[String], printed: &[String]) -> Vec<(usize, usize)> {
         }
     }
     pairs
+}
+
+/// Whether both are the heading of the same step, under another number.
+fn renumbered(old: &str, new: &str) -> bool {
+    let sentence = |line: &str| {
+        let (number, rest) = line.strip_prefix(' ')?.split_once(' ')?;
+        number.starts_with(|first: char| first.is_ascii_digit()).then(|| rest.trim().to_owned())
+    };
+    sentence(old).is_some_and(|old| sentence(new) == Some(old))
 }

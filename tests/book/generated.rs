@@ -7,6 +7,7 @@ use std::fmt::Write;
 use cutaway::sys::manual::{self, Hint};
 use nix::errno::Errno;
 
+use super::plan::PLAN;
 use super::quiz;
 
 /// A file of the book and its text.
@@ -34,6 +35,7 @@ pub fn all(pages: &[Page]) -> Vec<Page> {
     let mut all = vec![
         ("system-calls.md".to_owned(), system_calls(pages)),
         ("misconceptions.md".to_owned(), misconceptions(pages)),
+        ("plan.md".to_owned(), to_come(pages)),
     ];
     if let Some((name, text)) = pages.iter().find(|(name, _)| name == "glossary.md") {
         all.push((name.clone(), glossary(text, pages)));
@@ -147,6 +149,21 @@ fn misconceptions(pages: &[Page]) -> String {
     format!(
         "# Misconceptions\n\n{NOTE}\n\nWhat people think, and the command that shows otherwise. Each stands behind a wrong \
          answer of a chapter's quiz. There are {count}.\n\n{lines}"
+    )
+}
+
+/// The chapters of the plan that are not written.
+fn to_come(pages: &[Page]) -> String {
+    let written = chapters(pages);
+    let missing = PLAN.iter().filter(|(number, ..)| !written.contains_key(number));
+    let rows: String = missing.fold(String::new(), |rows, (number, about, belief)| {
+        rows + &format!("| {number} | {about} | {belief} |\n")
+    });
+    format!(
+        "# What is still to come\n\n{NOTE}\n\nThe plan of the book has 37 chapters, 0 to 36. Those in the table of \
+         contents are written, with commands that work and transcripts that were performed. The others stand here, so \
+         that you know where an open question will be answered.\n\n\
+         | chapter | what it will be about | what many people think |\n|---|---|---|\n{rows}"
     )
 }
 

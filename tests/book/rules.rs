@@ -65,7 +65,7 @@ const FIRST: [(&str, &str); 8] = [
 ];
 
 /// The words in front of a number that make it a pid, also where the number is short.
-const BEFORE_PID: [&str; 16] = [
+const BEFORE_PID: [&str; 17] = [
     "=",
     "process",
     "pid",
@@ -78,6 +78,7 @@ const BEFORE_PID: [&str; 16] = [
     "P_PID,",
     "kill(",
     "cutaway-ns-",
+    "cutaway-cgroup-",
     "cutaway-chroot-",
     "jail-",
     "child",

@@ -298,6 +298,12 @@ impl<'bed> Cutaway<'bed> {
         self
     }
 
+    /// Without the bed's state directory, for a command that names another.
+    pub fn without_state(mut self) -> Self {
+        self.global.clear();
+        self
+    }
+
     /// With a recording.
     pub fn recorded(mut self) -> Self {
         self.recorded = true;

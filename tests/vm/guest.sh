@@ -7,6 +7,7 @@
 . /vm/settings
 release=$(uname -r)
 failed=0 done=0
+: "${CUTAWAY_ALL:=}"
 out=/tmp/out
 
 older_than() { # whether the kernel is older than MAJOR MINOR
@@ -156,6 +157,19 @@ killed() { # AS: nothing may outlive cutaway itself, and what it could not take 
     verdict "$who: the rest is cleaned up"
 }
 
+roots() { # AS: another root, every way out of it, and the root without one
+    as=$1
+    run 0 $as cutaway --color never chroot && says 'unshare(CLONE_NEWUSER) = -1 EPERM' 'ok the working directory is not below /'
+    verdict "$who: another root, and nothing else is another"
+    for way in double-chroot fd proc; do
+        run 0 $as cutaway --color never chroot --escape $way && says "ok / is the host's root directory"
+        verdict "$who: out of it again: $way"
+    done
+    run 7 $as cutaway --color never chroot --pivot -- sh -c 'echo pid $$; exit 7' &&
+        says 'pivot_root(".", ".") = -1 E' '= -1 EBADF' 'ok nothing is stacked on the root' 'pid 1'
+    verdict "$who: the root is swapped, and no way leads out"
+}
+
 deep() { # paths that do not fit in the page of options that mount(2) takes
     part=$(printf 'x%.0s' $(seq 200))
     place=/var/tmp
@@ -181,6 +195,33 @@ cpu_is_handed_down() {
     echo +cpu >/sys/fs/cgroup/user.slice/cgroup.subtree_control
 }
 
+lesson() { # AS NAME PATTERN…: a lesson of cutaway cgroup ends well, and these things were seen
+    as=$1 what=$2
+    shift 2
+    run 0 $as cutaway --color never cgroup $what && ! grep -q '^ *FAILED ' $out &&
+        says 'nothing left behind' "$@"
+    verdict "$who: cgroup $what"
+}
+
+groups() { # limits that are watched while they bite; the slow ones only where all kernels are tried
+    as=$1
+    lesson "$as" pids 'fork ended in EAGAIN' 'neighbour exit status 0' 'bomb killed by SIGKILL'
+    lesson "$as" rules 'EBUSY'
+    lesson "$as" 'memory --limit 24m' 'reader exit status 0' 'grower killed by SIGKILL' 'process [0-9]* is alive'
+    [ "$cgroups" != v2 ] || says 'ok high has risen'
+    verdict "$who: cgroup memory slows down before it kills, where it can"
+    lesson "$as" freeze 'ok processor has not changed' 'spinner killed by SIGKILL'
+    if [ -n "$CUTAWAY_ALL" ]; then
+        lesson "$as" cpu 'ok heavy gets at least' 'ok nr_throttled has risen'
+        lesson "$as" io 'ok written rose by at most'
+    fi
+    run 137 $as cutaway --color never cgroup run --memory 24m --pids 20 -- \
+        dd if=/dev/zero of=/dev/null bs=60M count=1 && says 'killed for memory 1'
+    verdict "$who: cgroup run, with its account"
+    run 0 $as cutaway cgroup stat && says 'limit in effect' 'docker stats'
+    verdict "$who: cgroup stat"
+}
+
 # ---- the checks ------------------------------------------------------------------------------------
 echo "# $release, cgroups $cgroups, AppArmor $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)"
 [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]
@@ -197,6 +238,8 @@ listing >/tmp/before
 everything '' /root
 rest ''
 killed ''
+roots ''
+groups ''
 deep
 listing >/tmp/after
 cmp -s /tmp/before /tmp/after || diff /tmp/before /tmp/after >$out
@@ -216,6 +259,10 @@ else
     rest student
     killed student
 fi
+roots student
+groups student
+run 125 student -n cutaway -q cgroup pids && says 'is delegated to you' 'Delegate=yes'
+verdict "$who: without a delegated group, a lesson is refused with the remedy"
 run 125 student -n cutaway -q run --memory 64m -- true &&
     says '--memory cannot be kept' 'delegate' 'cutaway as root'
 verdict "$who: without a delegated group, a limit is refused with the remedy"

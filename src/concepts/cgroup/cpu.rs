@@ -118,6 +118,7 @@ fn alone(meters: &[Meter]) -> Step {
         .watch(watch(meters, EVERY, 5, vec![Finding::Grew(0)]))
 }
 
+// ANCHOR: compete
 fn compete(meters: &[Meter]) -> Step {
     Step::say("Watch them compete")
         .why(
@@ -127,6 +128,7 @@ fn compete(meters: &[Meter]) -> Step {
         .chapter("24")
         .watch(watch(meters, EVERY, 8, vec![Finding::Times { more: 1, less: 0, tenths: 20 }]))
 }
+// ANCHOR_END: compete
 
 fn cap(upper: &Group, meters: &[Meter], quota: u64) -> Vec<Step> {
     let stat = upper.directory.join("cpu.stat");

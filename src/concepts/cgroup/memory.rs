@@ -258,6 +258,7 @@ fn throttled(group: &Group, numbers: &Numbers, limit: u64) -> Step {
         .look_at([Probe::Numbers(vec![numbers.current.clone(), high, numbers.killed.clone()])])
 }
 
+// ANCHOR: kill
 fn to_the_kill(group: &Group, numbers: &Numbers) -> Step {
     let meters =
         [numbers.current.clone(), numbers.cache.clone(), numbers.met.clone(), numbers.killed.clone()];
@@ -273,6 +274,7 @@ fn to_the_kill(group: &Group, numbers: &Numbers) -> Step {
         .look_at([numbers.look()])
         .expect([Claim::Counts { path: file, word, least: 1 }])
 }
+// ANCHOR_END: kill
 
 fn survivor(numbers: &Numbers) -> Step {
     Step::say("See who was killed, and who was not")

@@ -173,6 +173,7 @@ fn busy(group: &Group) -> Step {
         .call(Call::from(calls::rmdir(&group.directory)).refused(Errno::EBUSY))
 }
 
+// ANCHOR: kill_all
 /// Kills everything in the group: with one write where the kernel can do that.
 fn kill_all(group: &Group, context: &Context) -> Step {
     if group.is_v2 && context.here.kernel_at_least(5, 14) {
@@ -193,6 +194,7 @@ fn kill_all(group: &Group, context: &Context) -> Step {
         .chapter("25")
         .bulk(Bulk::EmptyGroup { path: group.directory.clone() })
 }
+// ANCHOR_END: kill_all
 
 /// Ends a process that would go on for ever.
 fn end(say: &'static str, pid: &Slot) -> [Step; 2] {

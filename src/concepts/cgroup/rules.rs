@@ -136,11 +136,13 @@ fn version_2(upper: &Group, context: &Context) -> Vec<Step> {
     steps
 }
 
+// ANCHOR: refused
 /// A write that the kernel refuses with EBUSY: open, write, close.
 fn refused_write(step: Step, path: &std::path::Path, text: Text) -> Step {
     let [open, write, close] = calls::write(path, text);
     step.calls([open, write.refused(Errno::EBUSY), close])
 }
+// ANCHOR_END: refused
 
 fn pid(slot: &Slot) -> Text {
     Text::from("").then_later(slot.clone())

@@ -106,6 +106,8 @@ fn plan(cell: &Cell) -> Plan {
     let mut plan = Plan::new(cell.title.clone());
     plan.notes.clone_from(&cell.notes);
     plan.uses = cell.root.uses();
+    // A run with a name keeps others from removing the image that it uses.
+    plan.name = plan.uses.is_some().then(|| format!("chroot-{}", std::process::id()));
     plan.needs = cell.needs();
     plan.steps.push(before(cell));
     plan.steps.extend(as_you_are(cell));
@@ -155,7 +157,7 @@ fn places(cell: &Cell) -> Option<Step> {
         return None;
     }
     let step = Step::say("Make the directories that the story needs in there")
-        .why("The new root is yours and is put back as it was: what is made here is taken away at the end.")
+        .why("What is made here is taken away at the end: the new root is put back as it was.")
         .chapter("3")
         .calls(cell.made.iter().map(|path| calls::mkdir(path, 0o755)));
     Some(step.undo(cell.made.iter().rev().map(calls::rmdir)))

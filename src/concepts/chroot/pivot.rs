@@ -3,7 +3,7 @@
 //! `pivot_root(2)` changes what is mounted, where chroot(2) changes where a lookup begins. It does not close descriptors
 //! and does not hide processes, so that two of the three ways out are shut by something else, and the story says by what.
 
-use super::settle::Cell;
+use super::settle::{Cell, Root};
 use super::{CHILD, OUTSIDE, Way, enter, root_here, tree};
 use crate::concepts::ns::show_host;
 use crate::plan::calls::mount;
@@ -11,13 +11,10 @@ use crate::plan::{Call, Claim, Probe, Step, calls};
 use crate::sys::flags::{MsFlags, OFlags};
 use crate::sys::{Errno, Syscall, Text, Value};
 
-use super::settle::Root;
-
 /// A descriptor of the new root, to compare with.
 const INSIDE: &str = "new root";
 /// The root of process 1.
 const FIRST: &str = "root of process 1";
-const INSIDE_VALUE: fn() -> Value = || Value::later(INSIDE);
 
 /// What the child does, and what the host looks at meanwhile.
 pub fn story(cell: &Cell, ways: &[Way]) -> (Vec<Step>, Vec<Step>) {
@@ -127,7 +124,7 @@ fn detach(cell: &Cell) -> Step {
         .call(mount::detach("."))
         .call(calls::chdir("/"))
         .call(calls::open_path("/", OFlags::O_DIRECTORY, INSIDE))
-        .expect([Claim::OtherRoot(None), Claim::RootIs(INSIDE_VALUE())]);
+        .expect([Claim::OtherRoot(None), Claim::RootIs(Value::later(INSIDE))]);
     if cell.no_proc.is_none() { step.look_at([Probe::Mounts]) } else { step }
 }
 
@@ -153,7 +150,7 @@ fn descriptor() -> [Step; 2] {
 }
 
 fn still_inside() -> [Claim; 2] {
-    [Claim::RootIs(INSIDE_VALUE()), Claim::OtherRoot(None)]
+    [Claim::RootIs(Value::later(INSIDE)), Claim::OtherRoot(None)]
 }
 
 fn by_descriptor() -> Vec<Step> {

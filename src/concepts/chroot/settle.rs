@@ -7,6 +7,8 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
+use clap::ValueEnum;
+
 use crate::concepts::Context;
 use crate::concepts::common::command::Command;
 use crate::concepts::common::picture::{self, Picture};
@@ -85,7 +87,7 @@ pub struct Cell {
     pub first_is_outside: bool,
     /// Whether process 1 is visible in /proc.
     pub first_is_visible: bool,
-    /// Whether no user namespace can be made after a chroot for this reason only: that it is one.
+    /// Whether a user namespace is refused after a chroot because it is one, and for no other reason.
     pub may_unshare: std::result::Result<(), &'static str>,
     /// Whether the working directory is outside of the new root.
     pub stands_outside: bool,
@@ -129,7 +131,7 @@ impl Cell {
             not_mounted: not_mounted(base.as_ref().unwrap_or(&path), rootless, here),
             first_is_outside: !rootless && Identity::of_root(Some(1)) == Identity::of_root(None),
             first_is_visible: Path::new("/proc/1").exists(),
-            may_unshare: may_unshare(&path, here),
+            may_unshare: may_unshare(),
             stands_outside: std::env::current_dir().is_ok_and(|dir| !dir.starts_with(&path)),
             may_chroot,
             uid: here.euid,
@@ -203,6 +205,9 @@ fn title(args: &ChrootArgs) -> String {
     let mut title = "chroot".to_owned();
     if let Some(root) = &args.root {
         title = format!("{title} {}", root.to_string_lossy());
+    }
+    if let Some(way) = args.escape.and_then(|way| way.to_possible_value()) {
+        title = format!("{title} --escape {}", way.get_name());
     }
     if args.pivot {
         title.push_str(" --pivot");
@@ -297,6 +302,11 @@ fn privilege(here: &Host, kinds: CloneFlags) -> (bool, bool) {
 }
 
 fn refuse_impossible(story: &Story, rootless: bool, here: &Host) -> Result<()> {
+    if all_kinds().is_empty() {
+        return Err(Error::new("cutaway chroot cannot work here")
+            .rule("what it shows of a process is read in /proc, and that is not mounted")
+            .remedy("as root: mount -t proc proc /proc"));
+    }
     if rootless {
         here.user_namespaces().map_err(|why| {
             Error::new("cutaway chroot cannot work here")
@@ -399,13 +409,10 @@ fn not_mounted(path: &Path, rootless: bool, here: &Host) -> Option<Errno> {
     Some(if on_root && !rootless { Errno::EBUSY } else { Errno::EINVAL })
 }
 
-fn may_unshare(path: &Path, here: &Host) -> std::result::Result<(), &'static str> {
-    if here.mounts().iter().any(|mount| mount.at == path && mount.at == Path::new("/")) {
-        return Err("the new root is the root of the mount namespace");
-    }
+fn may_unshare() -> std::result::Result<(), &'static str> {
     let limit = std::fs::read_to_string("/proc/sys/user/max_user_namespaces").unwrap_or_default();
     if limit.trim() == "0" {
-        return Err("the sysctl user.max_user_namespaces is 0: the kernel would say no for that reason");
+        return Err("the sysctl user.max_user_namespaces is 0, so that the kernel would refuse it anywhere");
     }
     if !Path::new("/proc/self/ns/user").exists() {
         return Err("this kernel has no user namespaces, or /proc is not mounted");

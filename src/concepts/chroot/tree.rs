@@ -3,7 +3,7 @@
 //! Both are built on a file system in memory that only the child sees. Nothing is copied: a file of the host is
 //! bound to a second name, layers are merged where they lie.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -88,7 +88,7 @@ impl Tree {
     }
 
     /// The files other than programs, each once: where they are put, and what of this machine they are.
-    fn needs(&self) -> BTreeSet<(&Path, &Path)> {
+    fn needs(&self) -> BTreeMap<&Path, &Path> {
         let all =
             self.programs.iter().flat_map(|(_, program)| program.loader.iter().chain(&program.libraries));
         all.map(|(at, file)| (at.as_path(), file.as_path())).collect()
@@ -206,41 +206,33 @@ fn memory(cell: &Cell) -> Step {
 }
 
 fn programs(cell: &Cell, tree: &Tree) -> Option<Step> {
-    let files =
-        tree.programs.iter().map(|(name, program)| (Path::new("bin").join(name), program.file.as_path()));
-    let files: Vec<_> = files.collect();
-    let step = bind(cell, files.iter().map(|(at, file)| (at.as_path(), *file)))?;
-    Some(step.say_put(tree.programs.len() == 1))
-}
-
-fn libraries(cell: &Cell, tree: &Tree) -> Option<Step> {
-    let step = bind(cell, tree.needs().into_iter())?;
-    Some(Step {
-        say: "Put in the loader and the libraries",
-        why: "The loader under the very name that is written in the program, the libraries where the loader looks \
-              for them. The kernel asks for the first, and the loader for the others.",
-        ..step
+    let places = tree.programs.iter().map(|(name, program)| (Path::new("bin").join(name), &program.file));
+    let say = if tree.programs.len() == 1 { "Put one program in" } else { "Put a few programs in" };
+    bind(cell, Step::say(say), places).map(|step| {
+        step.why("A bind mount of a single file: the host's program under a second name. Nothing is copied.")
     })
 }
 
-trait Put {
-    fn say_put(self, one: bool) -> Step;
-}
-
-impl Put for Step {
-    fn say_put(self, one: bool) -> Step {
-        let say = if one { "Put one program in" } else { "Put a few programs in" };
-        let why = "A bind mount of a single file: the host's program under a second name. Nothing is copied.";
-        Step { say, why, ..self }
-    }
+fn libraries(cell: &Cell, tree: &Tree) -> Option<Step> {
+    let places = tree.needs().into_iter();
+    bind(cell, Step::say("Put in the loader and the libraries"), places).map(|step| {
+        step.why(
+            "The loader under the very name that is written in the program, the libraries where the loader looks \
+             for them. The kernel asks for the first, and the loader for the others.",
+        )
+    })
 }
 
 /// Binds files of the host to places in the new root, for which directories and empty files are made.
-fn bind<'a>(cell: &Cell, files: impl Iterator<Item = (&'a Path, &'a Path)>) -> Option<Step> {
+fn bind(
+    cell: &Cell,
+    step: Step,
+    files: impl Iterator<Item = (impl AsRef<Path>, impl AsRef<Path>)>,
+) -> Option<Step> {
     let mut made: Vec<PathBuf> = Vec::new();
     let mut all: Vec<Call> = Vec::new();
     for (at, file) in files {
-        let inside = at.strip_prefix("/").unwrap_or(at);
+        let inside = at.as_ref().strip_prefix("/").unwrap_or(at.as_ref());
         let above: Vec<&Path> =
             inside.ancestors().skip(1).filter(|one| !one.as_os_str().is_empty()).collect();
         for folder in above.into_iter().rev() {
@@ -251,9 +243,9 @@ fn bind<'a>(cell: &Cell, files: impl Iterator<Item = (&'a Path, &'a Path)>) -> O
         }
         let place = cell.path.join(inside);
         all.push(calls::empty_file(&place).into());
-        all.push(mount::bind(file, place, MsFlags::empty()).into());
+        all.push(mount::bind(file.as_ref(), place, MsFlags::empty()).into());
     }
-    (!all.is_empty()).then(|| Step::say("Put files in").chapter("3").calls(all))
+    (!all.is_empty()).then(|| step.chapter("3").calls(all))
 }
 
 /// The place where the layers of an image are merged.

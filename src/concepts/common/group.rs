@@ -39,12 +39,7 @@ impl Group {
     /// Why there is none.
     pub fn find(controller: &'static str, name: &str, context: &Context) -> Result<Self, Error> {
         let privileged = context.here.is_privileged();
-        let cgroups = context.here.cgroups();
-        let place = match controller {
-            "freezer" if cgroups.v1("freezer").is_none() => cgroups.place_bare(privileged),
-            _ => cgroups.place(controller, privileged),
-        };
-        match place {
+        match context.here.cgroups().place(controller, privileged) {
             Place::V1(parent) => {
                 Ok(Self { controller, is_v2: false, directory: parent.join(name), enable: None })
             }

@@ -1,5 +1,5 @@
 //! What several concepts tell in the same way: the birth of a child, a command, a report, the image that a root is made of,
-//! groups and their limits.
+//! how layers are merged, groups and their limits, and what trials have found out.
 
 pub mod amount;
 pub mod birth;
@@ -12,3 +12,4 @@ pub mod overlay;
 pub mod page;
 pub mod picture;
 pub mod record;
+pub mod trials;

@@ -128,6 +128,40 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// A name of any length and its value: a long name has a line for itself.
+    pub fn labelled(&mut self, name: &str, value: &str) {
+        if name.chars().count() + 1 < VALUES - 6 {
+            self.pair(name, value);
+        } else {
+            let line = format!("{:6}{}", "", self.style.text(name));
+            self.line(&line);
+            self.pair("", value);
+        }
+    }
+
+    /// A table with a heading: its last column wraps.
+    pub fn table<const N: usize>(&mut self, heading: &[String; N], rows: &[[String; N]]) {
+        let width =
+            |at: usize| rows.iter().chain([heading]).map(|row| row[at].chars().count()).max().unwrap_or(0);
+        let cells = |row: &[String; N]| {
+            let all = row.iter().take(N - 1).enumerate().map(|(at, cell)| format!("{cell:<0$}  ", width(at)));
+            format!("{:6}{}", "", all.collect::<String>())
+        };
+        self.row(&cells(heading), &heading[N - 1], Paint::Dim);
+        for row in rows {
+            self.row(&cells(row), &row[N - 1], Paint::Plain);
+        }
+    }
+
+    /// A call as it was told, broken between arguments.
+    pub fn call(&mut self, call: &str) {
+        let call = self.style.text(call).into_owned();
+        for (at, line) in wrap::call(&call, self.style.width.saturating_sub(11)).iter().enumerate() {
+            let indent = if at == 0 { 6 } else { 10 };
+            self.line(&format!("{:indent$}{line}", ""));
+        }
+    }
+
     /// A row that is never wrapped: names must stay whole.
     pub fn entry(&mut self, cells: &str, name: &str, paint: Paint) {
         let line = format!("{}{}", self.style.text(cells), self.style.paint(paint, name));

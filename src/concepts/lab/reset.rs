@@ -11,6 +11,7 @@ use crate::lab::Lab;
 use crate::plan::calls::{self, mount};
 use crate::plan::{Bulk, Call, Plan, Step, Undo};
 use crate::probe::{mounts, work};
+use crate::report::style::count;
 use crate::state::journal;
 use crate::state::progress::Progress;
 use crate::sys::flags::AtFlags;
@@ -139,6 +140,14 @@ pub fn prove(context: &Context) -> Stage {
         page.checked("mounts", "nothing is mounted there");
         if !made.groups.is_empty() {
             page.checked("groups", "they are gone");
+        }
+        let dead = journal::dead(&state)?.len();
+        if dead > 0 {
+            let runs = count(dead, "run");
+            page.line("");
+            page.notice(&format!(
+                "{runs} of cutaway that died here: `cutaway cleanup` removes what is left of them"
+            ));
         }
         page.finish()
     }))

@@ -38,6 +38,7 @@ fn of_layer(subject: &Subject, listed: &Listed, layer: usize, page: &mut Page<'_
     page.line("");
     let tree = &listed.layers[layer];
     let number = u32::try_from(layer).unwrap_or(u32::MAX);
+    let below = tree.sums();
     let mut sums: BTreeMap<char, u64> = BTreeMap::new();
     for node in tree.walk() {
         let inode = tree.inode(node);
@@ -46,7 +47,7 @@ fn of_layer(subject: &Subject, listed: &Listed, layer: usize, page: &mut Page<'_
         *sums.entry(sign).or_default() += 1;
         let depth = tree.nodes[node as usize].depth - 1;
         let name = format!("{}{}", shown(&tree.nodes[node as usize].name), words::tail(inode));
-        let cells = cells(sign, inode, None, depth);
+        let cells = cells(sign, inode, below[node as usize], None, depth);
         page.entry(&cells, &format!("{name}{}", hides(change, inode)), paint(sign));
     }
     let told = sums.iter().map(|(sign, sum)| format!("{sign} {}", thousands(*sum))).collect::<Vec<_>>();
@@ -62,11 +63,14 @@ fn merged(subject: &Subject, listed: &Listed, page: &mut Page<'_>) {
     page.prose("What a container sees. The number is the layer that a file, or what is known of a directory, is from.");
     page.line("");
     let (mut names, mut seen) = (0, 0);
-    listed.merged.walk(|path, spot| {
+    let below = listed.merged.sums(&listed.layers);
+    listed.merged.walk_numbered(|path, number| {
+        let spot = &listed.merged.spots[number as usize];
         let inode = inode(&listed.layers, spot.attributes);
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
         let depth = path.split(|&byte| byte == b'/').count() - 1;
-        let cells = cells(' ', inode, Some(spot.attributes.layer + 1), depth);
+        let from = Some(spot.attributes.layer + 1);
+        let cells = cells(' ', inode, below[number as usize], from, depth);
         page.entry(&cells, &format!("{}{}", shown(name), words::tail(inode)), Paint::Plain);
         names += 1;
         seen += u64::from(inode.what == What::File);
@@ -83,9 +87,13 @@ fn merged(subject: &Subject, listed: &Listed, page: &mut Page<'_>) {
     page.next(&[format!("{command} --tree 1"), format!("{command} --wasted")]);
 }
 
-/// Mark, mode, owner, size, perhaps the layer, and the indentation.
-fn cells(sign: char, inode: &Inode, layer: Option<u32>, depth: usize) -> String {
-    let size = if inode.what == What::File { bytes(inode.size) } else { "–".to_owned() };
+/// Mark, mode, owner, size (of a directory, of all files below it), perhaps the layer, and the indentation.
+fn cells(sign: char, inode: &Inode, below: u64, layer: Option<u32>, depth: usize) -> String {
+    let size = match inode.what {
+        What::File => bytes(inode.size),
+        What::Directory if below > 0 => bytes(below),
+        _ => "–".to_owned(),
+    };
     let owner = format!("{}:{}", inode.uid, inode.gid);
     let owner = if inode.what == What::Whiteout { "–".to_owned() } else { owner };
     let layer = layer.map_or(String::new(), |layer| format!("{layer:>3}  "));

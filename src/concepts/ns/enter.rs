@@ -373,6 +373,7 @@ fn place(story: &Story) -> Option<Text> {
     (mounts && story.directory.is_none()).then(|| format!("/proc/{pid}/cwd").into())
 }
 
+// ANCHOR: joiner
 /// What the process that joins does.
 fn joiner(story: &Story) -> Vec<Step> {
     let mut steps = tie();
@@ -396,6 +397,7 @@ fn joiner(story: &Story) -> Vec<Step> {
     }
     steps
 }
+// ANCHOR_END: joiner
 
 fn tie() -> Vec<Step> {
     vec![

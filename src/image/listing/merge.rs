@@ -161,6 +161,11 @@ impl Merged {
 
     /// Goes through every name but the root, parents first, in the order of their names, with its path.
     pub fn walk(&self, mut each: impl FnMut(&[u8], &Spot)) {
+        self.walk_numbered(|path, spot| each(path, &self.spots[spot as usize]));
+    }
+
+    /// The same, with the place of each name in `spots`.
+    pub fn walk_numbered(&self, mut each: impl FnMut(&[u8], u32)) {
         let mut path: Vec<u8> = Vec::new();
         // With each name the length of the path of its directory: one path in memory is enough.
         let mut pending: Vec<(usize, &Arc<[u8]>, u32)> = Vec::new();
@@ -174,7 +179,7 @@ impl Merged {
                 path.push(b'/');
             }
             path.extend_from_slice(name);
-            each(&path, &self.spots[spot as usize]);
+            each(&path, spot);
             pending.extend(children(spot, path.len()));
         }
     }

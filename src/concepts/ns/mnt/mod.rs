@@ -126,6 +126,7 @@ fn start() -> Step {
         .expect([Claim::Mounted { at: "/proc".into(), fstype: "proc".into() }])
 }
 
+// ANCHOR: private
 fn private() -> Step {
     Step::say("Keep every mount to yourself")
         .why(
@@ -138,6 +139,7 @@ fn private() -> Step {
         .call(mount::propagation("/", MsFlags::MS_REC | MsFlags::MS_PRIVATE))
         .expect([Claim::NothingShared])
 }
+// ANCHOR_END: private
 
 fn stage(places: &Places) -> Step {
     Step::say("Mount an empty file system in memory")

@@ -245,6 +245,7 @@ fn to_itself() -> Step {
         .call(calls::close(LISTENER))
 }
 
+// ANCHOR: found
 /// A new namespace that nobody stays in: this process goes there, leaves a socket, and comes back.
 fn found(net: &Net, room_for_words: Step) -> Step {
     room_for_words
@@ -253,6 +254,7 @@ fn found(net: &Net, room_for_words: Step) -> Step {
         .call(calls::route_socket(net.socket))
         .call(HUB.enter())
 }
+// ANCHOR_END: found
 
 fn own(slot: &'static str) -> Call {
     use crate::sys::flags::{Access, OFlags};

@@ -91,15 +91,16 @@ pub fn plan(room: &Room, context: &Context) -> Plan {
         child,
         meanwhile,
     };
-    let mut steps = vec![before(), room.keep_host(), place(room, &story)];
-    if room.rootless {
-        steps.extend(range::steps(&story, &context.here));
-    }
-    steps.push(birth().spawn(spawn));
+    let mut steps = vec![before(), room.keep_host(), place(room, &story), birth().spawn(spawn)];
     if !room.rootless {
         steps.extend(idmap::steps(&story, &context.here));
     }
-    steps.extend([wait(room), after(&story), room.let_go_of_host()]);
+    steps.push(wait(room));
+    // The exit status is that of the process that ends last, and a command's must be it.
+    if room.rootless && room.command.is_none() {
+        steps.extend(range::steps(&story, &context.here));
+    }
+    steps.extend([after(&story), room.let_go_of_host()]);
     let mut plan = room.plan(steps);
     if !room.rootless {
         plan.notes.push(format!("root in there will be user {STRANGER} out here, whom nobody is"));
