@@ -44,12 +44,12 @@ pub struct Run {
 pub struct Seen {
     pids: HashMap<String, String>,
     inodes: HashMap<String, String>,
-    files: HashMap<String, String>,
     directories: HashMap<String, String>,
     in_memory: HashMap<String, String>,
     fresh: u32,
     digests: HashMap<String, String>,
     keys: HashMap<String, String>,
+    files: HashMap<String, String>,
 }
 
 /// The namespaces of a host that has nothing but its first ones.
@@ -65,7 +65,7 @@ const FIRST: [(&str, &str); 8] = [
 ];
 
 /// The words in front of a number that make it a pid, also where the number is short.
-const BEFORE_PID: [&str; 17] = [
+const BEFORE_PID: &[&str] = &[
     "=",
     "process",
     "pid",
@@ -77,12 +77,9 @@ const BEFORE_PID: [&str; 17] = [
     "self",
     "P_PID,",
     "kill(",
-    "cutaway-ns-",
-    "cutaway-cgroup-",
-    "cutaway-chroot-",
-    "jail-",
     "child",
-    "overlay-",
+    "\"newuidmap\", \"",
+    "\"newgidmap\", \"",
 ];
 
 impl Seen {
@@ -253,7 +250,10 @@ fn is_pid(word: &str, before: &str, after: &str, run: &Run) -> bool {
     let (chapter, command, now) = run.pids;
     let since =
         |from: u32| if from <= now { from < number && number <= now } else { number > from || number <= now };
-    let named = BEFORE_PID.iter().any(|name| before.trim_end().ends_with(name));
+    // `cutaway-ns-4711` is named after a process, `CVE-2024-21626` is not.
+    let suffix =
+        before.strip_suffix('-').is_some_and(|name| name.ends_with(|last: char| last.is_ascii_alphabetic()));
+    let named = suffix || BEFORE_PID.iter().any(|name| before.trim_end().ends_with(name));
     let alone =
         !before.ends_with(['.', ':', '[']) && !after.starts_with(['.', ':']) || before.ends_with("/proc/");
     // A number that stands anywhere is believed to be a pid only if it is one of this command.
