@@ -70,7 +70,8 @@ impl Student<'_> {
         self.fails("unsolved");
         self.solve();
         let done = self.says(&["check"]).exits(0);
-        assert!(done.text().contains("is done"), "{}", done.text());
+        let whole = format!("lab {} is done", self.lab.number());
+        assert!(done.text().contains(&whole), "{}", done.text());
         self.says(&["reset"]).exits(0);
         before.is_still(&self.bed, &format!("lab {}", self.lab.number()));
         self.nobody_works_there();

@@ -22,7 +22,7 @@ use cutaway::report::event::Event;
 use cutaway::sys::manual;
 
 /// What is run, by whom, and its exit code. `BED` stands for the bed's directory, `SLEEPER` for a process in namespaces of
-/// its own, `OTHER` for one more.
+/// its own.
 struct Case {
     who: &'static [Who],
     line: &'static str,
@@ -142,8 +142,8 @@ const COMMANDS: &[Case] = &[
     both("cgroup stat", 0),
     both("stats", 0),
     both("doctor", 0),
-    both("inspect OTHER", 0),
-    both("inspect OTHER --diff OTHER", 0),
+    both("inspect SLEEPER", 0),
+    both("inspect SLEEPER --diff SLEEPER", 0),
     both("lab start 10", 0),
     both("lab check 10", 1),
     both("lab hint", 0),
@@ -170,7 +170,7 @@ fn oracle(who: Who) {
     let mut faults = String::new();
     for pace in ["--quiet", "--color=never"] {
         let Some(bed) = Bed::new(who) else { return };
-        let _other = furnish(&bed);
+        furnish(&bed);
         let only = std::env::var("CUTAWAY_ORACLE").unwrap_or_default();
         let Some(sleeper) = Sleeper::start(&bed, sleeper::options(who)) else { return };
         let pid = sleeper.pid().to_string();
@@ -186,7 +186,7 @@ fn oracle(who: Who) {
 }
 
 /// What the commands need.
-fn furnish(bed: &Bed) -> Other {
+fn furnish(bed: &Bed) {
     bed.folder("shared");
     bed.file("shared/not-executable", "text", 0o644);
     bed.file("file", "content\n", 0o644);
@@ -199,37 +199,6 @@ fn furnish(bed: &Bed) -> Other {
     LAYERS
         .iter()
         .for_each(|(word, ..)| layers(word).iter().for_each(|layer| drop(bed.file(layer, "x", 0o644))));
-    Other::start(bed)
-}
-
-/// A process of the bed's user with a name and a network of its own. It ends with the test.
-struct Other(std::process::Child);
-
-impl Other {
-    fn start(bed: &Bed) -> Self {
-        use std::os::unix::process::CommandExt;
-        let mut command = std::process::Command::new("unshare");
-        if bed.who == Who::User {
-            command.args(["-U", "-r"]);
-        }
-        command.args(["-u", "-n", "sleep", "1000"]).stdin(std::process::Stdio::null());
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        if let Some((uid, gid)) = bed.ids() {
-            command.uid(uid).gid(gid);
-        }
-        let other = Self(command.spawn().unwrap());
-        let name = || std::fs::read_to_string(format!("/proc/{}/comm", other.0.id())).unwrap_or_default();
-        common::until(|| name().trim() == "sleep", || "a process in other namespaces".to_owned());
-        bed.file("other", other.0.id().to_string(), 0o644);
-        other
-    }
-}
-
-impl Drop for Other {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Words that stand for many layers: how many, and how long a part of their paths is. Together they do not fit into
@@ -250,14 +219,13 @@ fn words(line: &str, bed: &Bed) -> Vec<String> {
         if index % 2 == 1 { vec![part] } else { part.split(' ').filter(|word| !word.is_empty()).collect() }
     });
     let dir = bed.dir().to_string_lossy().into_owned();
-    let other = std::fs::read_to_string(bed.path("other")).unwrap_or_default();
     let many = |word: &str| {
         let files = layers(word).into_iter().map(|file| bed.path(&file));
         files.map(|file| file.parent().unwrap().to_string_lossy().into_owned()).collect()
     };
     let one = |word: &str| match word {
         "LAYERS" | "DEEP" => many(word),
-        word => vec![word.replace("BED", &dir).replace("OTHER", &other).replace("NAME", &bed.name())],
+        word => vec![word.replace("BED", &dir).replace("NAME", &bed.name())],
     };
     quoted.flat_map(one).collect()
 }
@@ -428,7 +396,7 @@ const PLUMBING: &[Plumbing] = &[
         },
     },
     Plumbing {
-        file: "src/probe/links.rs, src/probe/interfaces.rs, src/sys/netlink/dump.rs",
+        file: "src/probe/links.rs, src/sys/netlink/dump.rs",
         why: "the list of interfaces is a dump that is asked for on a netlink socket, and so is a namespace's number",
         is: |line, subject, _| {
             // Outside of its own network namespace strace does not name the type: RTM_GETNSID is 0x5a.

@@ -749,6 +749,26 @@ fn overlayfs_shows_what_the_image_means() {
 }
 
 #[test]
+fn a_directory_does_not_take_after_one_that_an_opaque_directory_hides() {
+    let dir = tempfile::tempdir().unwrap();
+    let own =
+        if rustix::process::geteuid().is_root() { Options::privileged() } else { Options::unprivileged() };
+    let closed = |name: &str| t().dir("d").with(b'5', name, |header| header.mode = 0o700);
+    let lower = closed("d/e").with(b'5', "d/f", |header| header.mode = 0o700).end();
+    let middle = closed("d").file("d/.wh..wh..opq", "").with(b'5', "d/f", |header| header.mode = 0o711).end();
+    let upper = t().file("d/e/x", "").file("d/f/x", "").end();
+    let mut implicit = Vec::new();
+    for (name, archive) in [("lower", lower), ("middle", middle), ("upper", upper)] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+        implicit = unpack(&mut &archive[..], &dir.path().join(name), &own).unwrap().implicit;
+    }
+    let path = |name: &str| dir.path().join(name);
+    adopt(&path("upper"), &implicit, &[&path("middle"), &path("lower")], &mut Tally::default()).unwrap();
+    let mode = |name: &str| fs::metadata(path(name)).unwrap().mode() & 0o7777;
+    assert_eq!([mode("upper/d"), mode("upper/d/e"), mode("upper/d/f")], [0o700, 0o755, 0o711]);
+}
+
+#[test]
 fn a_full_disk_is_named() {
     if !root("a_full_disk_is_named") {
         return;

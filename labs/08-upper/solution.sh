@@ -9,11 +9,14 @@ upper/conf/a: nothing
 upper/docs: directory
 upper/docs/readme: file
 END
+cutaway lab check 08
+
 mkdir -p upper work merged
 
-# In a user namespace, overlayfs may keep its notes in user.* attributes only.
+# In a user namespace, overlayfs keeps its notes in user.* attributes.
 unshare --user --map-root-user --mount sh -c '
-    mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr overlay merged
+    mount -t overlay overlay merged \
+        -o lowerdir=lower,upperdir=upper,workdir=work,userxattr
     cd merged
     echo more >>motd
     rm old

@@ -222,6 +222,8 @@ fn kill_process(pid: i32, started: u64) -> Result<Summary> {
 fn end_work(within: &Path) -> Result<Summary> {
     let begun = Instant::now();
     let mut summary = Summary { subject: within.display().to_string(), ..Summary::default() };
+    // A lab's group may be frozen, by the link that leads to it.
+    thaw(&within.join("group"), &mut summary);
     let mut told = BTreeSet::new();
     loop {
         let all = crate::probe::work::to_end(within);

@@ -353,7 +353,7 @@ impl<K: Processes + 'static> Engine<K> {
         let errno = value.err().or_else(|| refusal(&syscall, &answer));
         let refused = errno.is_some_and(|errno| call.refused == Some(errno as i32));
         let tolerated = refused || errno.is_some_and(|errno| call.allowed.contains(&(errno as i32)));
-        let allowed = tolerated || call.attempt.is_some() && value.is_err();
+        let allowed = tolerated || call.attempt.is_some() && errno.is_some();
         self.emit(|engine| engine.call_event(id, &syscall, text(), value, us, undo, allowed));
         match value {
             _ if tolerated => Ok(()),

@@ -244,6 +244,26 @@ fn names(flags: CloneFlags) -> String {
     flags.iter_names().map(|(name, _)| name).collect::<Vec<_>>().join(", ")
 }
 
+impl Claim {
+    /// The sentences about networks, and about namespaces as such.
+    fn network_text(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Namespace { fd, kind, number } => write!(f, "descriptor {fd} is {kind}:[{number}]"),
+            Self::LinkDown(name) => write!(f, "{name} is down"),
+            Self::NoLink(name) => write!(f, "there is no interface {name} here"),
+            Self::Peer { link, index } => {
+                write!(f, "the other end of {link} is interface {index} of another network namespace")
+            }
+            Self::Neighbour { address, known: true } => write!(f, "it is known who has {address}"),
+            Self::Neighbour { address, known: false } => write!(f, "it is not known who has {address}"),
+            Self::Learned { least, .. } => {
+                write!(f, "the bridge knows {least} hardware addresses or more behind its ports")
+            }
+            other => write!(f, "{other:?}"),
+        }
+    }
+}
+
 impl fmt::Display for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -300,17 +320,6 @@ impl fmt::Display for Claim {
                 Text::bytes(bytes).quote(&mut text);
                 write!(f, "the mapping holds {text}")
             }
-            Self::Namespace { fd, kind, number } => write!(f, "descriptor {fd} is {kind}:[{number}]"),
-            Self::LinkDown(name) => write!(f, "{name} is down"),
-            Self::NoLink(name) => write!(f, "there is no interface {name} here"),
-            Self::Peer { link, index } => {
-                write!(f, "the other end of {link} is interface {index} of another network namespace")
-            }
-            Self::Neighbour { address, known: true } => write!(f, "it is known who has {address}"),
-            Self::Neighbour { address, known: false } => write!(f, "it is not known who has {address}"),
-            Self::Learned { least, .. } => {
-                write!(f, "the bridge knows {least} hardware addresses or more behind its ports")
-            }
             Self::HostRoot(None) => write!(f, "/ is the host's root directory"),
             Self::HostRoot(Some(pid)) => write!(f, "the root of process {pid} is the host's"),
             Self::OtherRoot(None) => write!(f, "/ is another directory than the host's root"),
@@ -322,6 +331,7 @@ impl fmt::Display for Claim {
                 write!(f, "process {pid} is in the host's namespaces: {}", names(*kinds))
             }
             Self::OneRootMount(pid) => write!(f, "nothing is stacked on the root of process {pid}"),
+            network => network.network_text(f),
         }
     }
 }

@@ -8,6 +8,7 @@
 //!   oci-layout  index.json  blobs/   the image store, itself a valid OCI image layout
 //!   layers/<chain ID>/               one unpacked layer each
 //!   containers/<name>/               init, upper, work and merged of one container
+//!   overlays/<name>/                 lower, upper, work and merged of one `cutaway overlay`
 //!   journal/<name>                   what has to be undone should its run die
 //!   labs/<lab>/                      where a student works on a lab, and beside it <lab>.journal
 //!   labs/progress.json               how far the student is

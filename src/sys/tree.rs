@@ -90,6 +90,7 @@ tally!(
     fchmodat,
     fchown,
     fchownat,
+    fgetxattr,
     fremovexattr,
     fsetxattr,
     ftruncate,
@@ -367,6 +368,19 @@ impl Tally {
         let mut path = format!("/proc/self/fd/{}/", dir.as_raw_fd()).into_bytes();
         path.extend_from_slice(name);
         named("lsetxattr", fs::lsetxattr(path, key, value, XattrFlags::empty()))
+    }
+
+    /// `ssize_t fgetxattr(int fd, const char *name, void *value, size_t size)`: whether an attribute is the letter `y`,
+    /// which is how overlayfs marks an opaque directory.
+    pub fn is_marked(&mut self, fd: BorrowedFd<'_>, key: &str) -> Called<bool> {
+        self.fgetxattr += 1;
+        let mut value = [0; 2];
+        match fs::fgetxattr(fd, key, &mut value[..]) {
+            Ok(length) => Ok(value[..length] == *b"y"),
+            // None, a longer one, or a file system without attributes.
+            Err(Errno::NODATA | Errno::RANGE | Errno::OPNOTSUPP) => Ok(false),
+            Err(errno) => Err(Failed { call: "fgetxattr", errno }),
+        }
     }
 
     /// `int fremovexattr(int fd, const char *name)`

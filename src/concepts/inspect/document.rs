@@ -161,7 +161,8 @@ fn with_peer(one: &Json, inside: &[Json], here: &Json) -> Json {
         None => by_index(inside, link)
             .map(|peer| json!({ "where": "the same namespace", "name": peer["name"], "index": link })),
         Some(_) => by_index(outside, link)
-            .filter(|peer| peer["link"] == one["index"] && peer["link_netns"] == here["number"])
+            .filter(|peer| peer["link"] == one["index"] && here["number"].is_number())
+            .filter(|peer| peer["link_netns"] == here["number"])
             .map(|peer| {
                 let master = peer["master"].as_u64().and_then(|master| by_index(outside, master));
                 json!({

@@ -197,7 +197,10 @@ fn contents(tree: &Tree) -> String {
         tree.inodes.iter().filter(|inode| inode.names > 0 && inode.listed && wanted(&inode.what)).count()
     };
     let files = of(&|what| *what == What::File);
-    let mut parts = vec![format!("{} of {}", counted(files, "file"), bytes(tree.file_bytes()))];
+    let mut parts = Vec::new();
+    if files > 0 {
+        parts.push(format!("{} of {}", counted(files, "file"), bytes(tree.file_bytes())));
+    }
     // The root has no name in the tree.
     let directories = of(&|what| *what == What::Directory);
     let opaque = tree.inodes.iter().filter(|inode| inode.names > 0 && inode.opaque).count();
@@ -215,7 +218,7 @@ fn contents(tree: &Tree) -> String {
     if opaque > 0 {
         parts.push(format!("{opaque} of the directories opaque"));
     }
-    parts.join(", ")
+    if parts.is_empty() { "nothing".to_owned() } else { parts.join(", ") }
 }
 
 fn counted(number: usize, one: &str) -> String {

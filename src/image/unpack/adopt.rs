@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use super::OpaqueXattr;
 use crate::error::{Error, Result};
 use crate::sys::tree::{About, Called, Errno, Tally};
 
@@ -32,10 +33,10 @@ pub fn adopt(layer: &Path, implicit: &[PathBuf], lower: &[&Path], tally: &mut Ta
             Below::Nothing => {}
             Below::Other => covering.push(path.clone()),
             Below::Directory(about) => {
-                let directory = walk(layer, path, tally).map_err(error)?;
-                let directory = directory.ok_or_else(|| {
-                    Error::new(format!("`{}` is not in the unpacked layer", layer.join(path).display()))
-                })?;
+                let Way::There(directory) = walk(layer, path, tally).map_err(error)? else {
+                    let missing = format!("`{}` is not in the unpacked layer", layer.join(path).display());
+                    return Err(Error::new(missing));
+                };
                 take_after(&directory, &about, tally).map_err(error)?;
                 tally.close(directory);
             }
@@ -56,12 +57,13 @@ enum Below {
 fn find(lower: &[&Path], path: &Path, tally: &mut Tally) -> Called<Below> {
     for layer in lower {
         match walk(layer, path, tally) {
-            Ok(Some(directory)) => {
+            Ok(Way::There(directory)) => {
                 let about = tally.about_open(directory.as_fd());
                 tally.close(directory);
                 return Ok(Below::Directory(about?));
             }
-            Ok(None) => {}
+            Ok(Way::Missing) => {}
+            Ok(Way::Hidden) => return Ok(Below::Nothing),
             // A link, a file, or a whiteout on the way.
             Err(failed) if matches!(failed.errno, Errno::LOOP | Errno::NOTDIR) => return Ok(Below::Other),
             Err(failed) => return Err(failed),
@@ -70,19 +72,54 @@ fn find(lower: &[&Path], path: &Path, tally: &mut Tally) -> Called<Below> {
     Ok(Below::Nothing)
 }
 
-/// Opens a directory below another, one component at a time and through no link; `None` if it does not exist.
-fn walk(top: &Path, path: &Path, tally: &mut Tally) -> Called<Option<OwnedFd>> {
+/// Where a path leads in one layer.
+enum Way {
+    /// To this directory.
+    There(OwnedFd),
+    /// To nothing: a lower layer may have it.
+    Missing,
+    /// To nothing, in an opaque directory: what lower layers have there is not seen.
+    Hidden,
+}
+
+/// Opens a directory below another, one component at a time and through no link.
+fn walk(top: &Path, path: &Path, tally: &mut Tally) -> Called<Way> {
     let mut here = tally.open_start(top)?;
-    for component in path.components() {
-        let next = tally.open_directory(here.as_fd(), component.as_os_str().as_bytes());
-        tally.close(here);
-        here = match next {
-            Ok(next) => next,
-            Err(gone) if gone.errno == Errno::NOENT => return Ok(None),
-            Err(failed) => return Err(failed),
-        };
+    let mut passed: Vec<OwnedFd> = Vec::new();
+    let reached: Called<()> = path.components().try_for_each(|component| {
+        let next = tally.open_directory(here.as_fd(), component.as_os_str().as_bytes())?;
+        passed.push(std::mem::replace(&mut here, next));
+        Ok(())
+    });
+    if reached.is_ok() {
+        close(passed, tally);
+        return Ok(Way::There(here));
     }
-    Ok(Some(here))
+    passed.push(here);
+    let way = match reached {
+        Err(failed) if failed.errno != Errno::NOENT => Err(failed),
+        _ => hidden(&passed, tally),
+    };
+    close(passed, tally);
+    way
+}
+
+/// Whether one of the directories on the way, the layer's root apart, is opaque.
+fn hidden(passed: &[OwnedFd], tally: &mut Tally) -> Called<Way> {
+    for directory in passed.iter().skip(1) {
+        for kind in [OpaqueXattr::Trusted, OpaqueXattr::User] {
+            if tally.is_marked(directory.as_fd(), kind.name())? {
+                return Ok(Way::Hidden);
+            }
+        }
+    }
+    Ok(Way::Missing)
+}
+
+fn close(all: Vec<OwnedFd>, tally: &mut Tally) {
+    for fd in all {
+        tally.close(fd);
+    }
 }
 
 /// Owner first, since chown(2) clears bits of the mode; time last.
