@@ -13,9 +13,11 @@ cutaway lab check 08
 
 mkdir -p upper work merged
 
-# In a user namespace, overlayfs may keep its notes in user.* attributes only.
+# In a user namespace, overlayfs may keep its notes in user.* attributes
+# only.
 unshare --user --map-root-user --mount sh -c '
-    mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work,userxattr overlay merged
+    mount -t overlay \
+        -o lowerdir=lower,upperdir=upper,workdir=work,userxattr overlay merged
     cd merged
     echo more >>motd
     rm old

@@ -1,6 +1,7 @@
 #!/bin/sh
 mkdir group/work group/manager
-# Version 2: nobody is in the upper group yet, so that it may hand the controller down.
+# Version 2: nobody is in the upper group yet, so that it may hand the
+# controller down.
 if [ -e group/cgroup.subtree_control ]; then
     echo +pids >group/cgroup.subtree_control
 fi
