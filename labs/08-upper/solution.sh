@@ -17,7 +17,8 @@ mkdir -p upper work merged
 # only.
 unshare --user --map-root-user --mount sh -c '
     mount -t overlay \
-        -o lowerdir=lower,upperdir=upper,workdir=work,userxattr overlay merged
+        -o lowerdir=lower,upperdir=upper,workdir=work,userxattr \
+        overlay merged
     cd merged
     echo more >>motd
     rm old
