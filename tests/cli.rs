@@ -376,6 +376,20 @@ fn images_of_the_store_come_and_go() {
 }
 
 #[test]
+fn a_reader_that_goes_away_leaves_nothing_behind() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let bed = bed.with_demo();
+        let before = bed.listing();
+        // The telling is far longer than a pipe holds, and its reader reads one line.
+        let piped = ["sh", "-c", r#""$@" 2>&1 >/dev/null | head -n 1"#, "sh"];
+        let run = bed.run(["--", "/bin/true"]).under(piped).done();
+        assert!(run.text().contains("cutaway run demo"), "{}", run.text());
+        before.is_still(&bed, "a reader that went away");
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_telling_quietly() {
     let Some(bed) = Bed::new(Who::Root) else { return };
     let program = Path::new(env!("CARGO_BIN_EXE_cutaway"));

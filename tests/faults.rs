@@ -399,7 +399,8 @@ fn signals_are_passed_on_to_the_workload() {
             let running = sleeping(&bed, &name, &[]);
             running.signal(signal);
             std::thread::sleep(std::time::Duration::from_millis(150));
-            assert!(workload(&bed, &name).is_some(), "the kernel drops it");
+            // The list of processes is read one by one: on a busy machine one look may miss one.
+            until(|| workload(&bed, &name).is_some(), || "a workload that the kernel shields".to_owned());
             running.signal(signal);
             running.done().exits(137);
         }

@@ -2,8 +2,7 @@
 //!
 //! No instrumented build is needed: an input whose story is new, the rule that refused it or the shape of the tree that
 //! came out, is kept and changed further. Each run is the same for the same `CUTAWAY_FUZZ_SEED`, apart from where the time
-//! ends it. A failure names the file with its input; `CUTAWAY_FUZZ_INPUT=FILE` runs that one alone. The same targets run
-//! under libFuzzer, with coverage: `tests/fuzz/guided/run`.
+//! ends it. A failure names the file with its input; `CUTAWAY_FUZZ_INPUT=FILE` runs that one alone.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 

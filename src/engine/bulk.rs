@@ -119,7 +119,8 @@ fn perform_one(work: &Bulk, watch: &Watch) -> Result<Summary> {
         }
         Bulk::RestoreTerminal { path, settings } => {
             settings.restore(path);
-            Ok(Summary { subject: path.display().to_string(), ..Summary::default() })
+            let counts = one("terminals");
+            Ok(Summary { subject: path.display().to_string(), counts, ..Summary::default() })
         }
         Bulk::BuildDemo { state } => build_demo(state, watch),
         Bulk::UnpackImage { name, state } => unpack_image(name, state, watch),
@@ -133,9 +134,14 @@ fn perform_one(work: &Bulk, watch: &Watch) -> Result<Summary> {
         Bulk::UnpackLayers { .. } => Ok(Summary::default()),
         Bulk::ForgetJournal { name, state } => {
             state::journal::forget(state, name)?;
-            Ok(Summary { subject: name.clone(), ..Summary::default() })
+            Ok(Summary { subject: name.clone(), counts: one("journals"), ..Summary::default() })
         }
     }
+}
+
+/// One thing was worked on.
+fn one(what: &str) -> BTreeMap<String, u64> {
+    BTreeMap::from([(what.to_owned(), 1)])
 }
 
 /// Stops long work when a signal is waiting to be read, and shows how far it is.

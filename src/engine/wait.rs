@@ -44,8 +44,12 @@ impl Signals {
     fn take_with(more: &[nix::sys::signal::Signal]) -> Option<Self> {
         let mut set = SigSet::empty();
         PASSED_ON.iter().chain(more).for_each(|signal| set.add(*signal));
+        // A reader of the telling that goes away must not end this process in the middle of a step: the signal waits
+        // until everything is undone.
+        let mut blocked = set;
+        blocked.add(nix::sys::signal::Signal::SIGPIPE);
         let mut before = SigSet::empty();
-        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&set), Some(&mut before)).ok()?;
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut before)).ok()?;
         let fd = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).ok()?;
         Some(Self { fd, before })
     }

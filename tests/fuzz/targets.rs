@@ -1,7 +1,7 @@
 //! What is fuzzed: the code that reads bytes of strangers. A target panics when a promise is broken, and otherwise says in
 //! a few words what became of the input; an input with a new story is kept and changed further.
 //!
-//! Separate from what makes the inputs, because two things do: the test `fuzz`, and libFuzzer (`tests/fuzz/guided`).
+//! Separate from what makes the inputs, so that another fuzzer can call the same functions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
