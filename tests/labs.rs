@@ -167,6 +167,14 @@ impl Student<'_> {
 /// Other ways to do a lab that count as well.
 const ALSO_RIGHT: &[(&str, &str)] = &[
     (
+        "09",
+        "mkdir tree; unshare -Urm sh -c 'mount -t tmpfs none source/logs; mount --bind source tree; mount --bind source/logs tree/logs; for at in tree/logs tree; do mount -o remount,bind,ro $at; done; exec sleep 1000' & sleep 1",
+    ),
+    (
+        "09",
+        "mkdir tree; unshare -Urm sh -c 'mount -t tmpfs none source/logs; mount -o remount,bind,ro source/logs; mount --rbind source tree; mount -o remount,bind,rw source/logs; mount -o remount,bind,ro tree; exec sleep 1000' & sleep 1",
+    ),
+    (
         "10",
         "for one in 1 2; do sleep 1000 & done\nexec 9>&1; unshare -Uru sh -c 'sh -c \"hostname box\"; exec sleep 1000' & sleep 1",
     ),
@@ -194,6 +202,22 @@ const WRONG: &[(&str, &str, &str)] = &[
         "cutaway lab solution 07 | sed 1d | sh; ls image/blobs/sha256 | grep -v $(cat where) | head -n 1 >other; mv other where",
         "is not the blob that holds it",
     ),
+    (
+        "09",
+        "mkdir tree; unshare -Urm sh -c 'mount -t tmpfs none source/logs; mount --rbind source tree; mount -o remount,bind,ro tree; exec sleep 1000' & sleep 1",
+        "/tree/logs mounted writable",
+    ),
+    (
+        "09",
+        "mkdir tree; unshare -Urm sh -c 'mount -t tmpfs none source/logs; mount --bind source tree; mount -o remount,bind,ro tree; exec sleep 1000' & sleep 1",
+        "has nothing mounted on",
+    ),
+    (
+        "09",
+        "mkdir tree; unshare -Urm sh -c 'mount -t tmpfs -o ro none source/logs; mount --rbind source tree; mount -o remount,bind,ro tree; exec sleep 1000' & sleep 1",
+        "/source/logs mounted read-only",
+    ),
+    ("09", "cp -r source tree; unshare -Urm sleep 1000 & sleep 1", "has nothing mounted on"),
     (
         "10",
         "for one in 1 2 3; do unshare -Uru sh -c 'hostname box; exec sleep 1000' & done; sleep 1",

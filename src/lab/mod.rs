@@ -65,6 +65,7 @@ pub const ALL: &[Source] = &[
     lab!("06-three-bugs", "swap"),
     lab!("07-deleted", "secret"),
     lab!("08-upper", "lower/conf/a", "lower/docs/readme", "lower/motd", "lower/old", "prediction"),
+    lab!("09-read-only", "source/page"),
     lab!("10-rename"),
     lab!("11-channel", "word"),
     lab!("12-two-lines"),

@@ -67,6 +67,8 @@ pub enum Trait {
         #[serde(default)]
         read_only: Option<bool>,
     },
+    /// In its mount table, something is mounted there, and it and every mount below it are read-only.
+    ReadOnlyTree(String),
     /// In its mount table, nothing is mounted at or below this.
     NotMounted(String),
     /// It is in the group of this directory of the lab.
@@ -118,6 +120,7 @@ impl Trait {
             Self::Mounted { at, fstype, propagation, read_only } => {
                 mounted(one.pid, &place.path(at), fstype.as_deref(), propagation.as_deref(), *read_only)
             }
+            Self::ReadOnlyTree(at) => read_only_tree(&table_of(one.pid)?, &place.path(at)),
             Self::NotMounted(at) => not_mounted(one.pid, &place.path(at)),
             Self::InGroup(group) => in_group(one.pid, &place.path(group)),
             Self::Effective(names) => effective(one.pid, names),
@@ -364,6 +367,18 @@ fn propagation_of(mount: &mounts::Mount) -> String {
     if all.is_empty() { "private".to_owned() } else { all.join(",") }
 }
 
+/// What is covered by another mount on the same path cannot be reached by it, and counts all the same: it can be
+/// uncovered.
+fn read_only_tree(table: &[mounts::Mount], at: &Path) -> Result<(), String> {
+    if !table.iter().any(|mount| mount.at == at) {
+        return Err(format!("has nothing mounted on {}", at.display()));
+    }
+    match table.iter().find(|mount| mount.at.starts_with(at) && !mount.is_read_only()) {
+        None => Ok(()),
+        Some(mount) => Err(format!("has {} mounted writable", mount.at.display())),
+    }
+}
+
 fn not_mounted(pid: i32, at: &Path) -> Result<(), String> {
     match table_of(pid)?.iter().find(|mount| mount.at.starts_with(at)) {
         None => Ok(()),
@@ -419,5 +434,21 @@ mod tests {
         let clock = |seconds| Trait::ClockAhead { clock: "boottime".to_owned(), seconds };
         assert_eq!(holds(clock(0)), Ok(()));
         assert_eq!(holds(clock(1)), Err("has its boottime clock ahead by 0 s".to_owned()));
+    }
+
+    #[test]
+    fn one_writable_mount_below_makes_a_tree_writable() {
+        let line = |at: &str, options: &str, of_fs: &str| {
+            format!("25 1 0:22 / {at} {options},relatime - tmpfs none {of_fs}\n")
+        };
+        let table = |inner: (&str, &str)| {
+            let whole = line("/t", "ro", "rw") + &line("/t/in", inner.0, inner.1) + &line("/tea", "rw", "rw");
+            mounts::parse(whole.as_bytes())
+        };
+        let holds = |table: &[mounts::Mount], at: &str| read_only_tree(table, Path::new(at));
+        assert_eq!(holds(&table(("ro", "rw")), "/t"), Ok(()));
+        assert_eq!(holds(&table(("rw", "ro")), "/t"), Ok(()));
+        assert_eq!(holds(&table(("rw", "rw")), "/t"), Err("has /t/in mounted writable".to_owned()));
+        assert_eq!(holds(&table(("ro", "rw")), "/u"), Err("has nothing mounted on /u".to_owned()));
     }
 }

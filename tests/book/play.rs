@@ -121,7 +121,10 @@ impl Stage {
 
     fn run(&self, bed: &Bed, pids: (u32, u32, u32)) -> Run {
         let dir = self.dir.display().to_string();
-        let literal = vec![(format!("{dir}/st"), STATE.to_owned()), (dir, HOME.to_owned())];
+        // A path that is opened below a descriptor of the root has no slash in front.
+        let bare = |path: &str| path.trim_start_matches('/').to_owned();
+        let below = (bare(&dir), bare(HOME));
+        let literal = vec![(format!("{dir}/st"), STATE.to_owned()), (dir, HOME.to_owned()), below];
         let about = nix::sys::utsname::uname().unwrap();
         let mut words = vec![
             (about.release().to_string_lossy().into_owned(), "6.12.0".to_owned()),

@@ -248,8 +248,11 @@ fn replaced_alone(text: &str, from: &str, to: &str) -> String {
 fn is_pid(word: &str, before: &str, after: &str, run: &Run) -> bool {
     let Ok(number) = word.parse::<u32>() else { return false };
     let (chapter, command, now) = run.pids;
-    let since =
-        |from: u32| if from <= now { from < number && number <= now } else { number > from || number <= now };
+    // After the highest number the kernel goes on with 300 and not with 1.
+    let again = 300..=now;
+    let since = |from: u32| {
+        if from <= now { from < number && number <= now } else { number > from || again.contains(&number) }
+    };
     // `cutaway-ns-4711` is named after a process, `CVE-2024-21626` is not.
     let suffix =
         before.strip_suffix('-').is_some_and(|name| name.ends_with(|last: char| last.is_ascii_alphabetic()));

@@ -57,12 +57,14 @@ fn make(places: &[Place]) -> impl Iterator<Item = Syscall> {
 fn bind(volume: &Volume, has_mount_setattr: bool) -> Step {
     let (tree, place) = (Slot::new("volume"), Slot::new("place"));
     let mut all: Vec<Call> = make(&volume.make).map(Call::from).collect();
+    // ANCHOR: bind
     all.push(calls::clone_tree(Value::later(HOST_ROOT), volume.source.clone(), tree.clone()));
     if volume.read_only && has_mount_setattr {
         all.push(calls::set_tree(tree.clone(), MountAttr::MOUNT_ATTR_RDONLY).into());
     }
     all.push(calls::open_in_root(volume.target.clone(), place.clone()));
     all.push(calls::attach_tree(tree, place).into());
+    // ANCHOR_END: bind
     all.extend([calls::close("volume"), calls::close("place")]);
     if volume.read_only && !has_mount_setattr {
         let flags = MsFlags::MS_RDONLY | volume.source_flags;
