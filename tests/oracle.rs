@@ -262,6 +262,8 @@ enum Deed {
         text: String,
         result: String,
         errno: Option<String>,
+        /// Whether its result was concluded and not seen: an exec that closed the report socket.
+        inferred: bool,
     },
     Bulk {
         what: String,
@@ -277,7 +279,9 @@ impl Told {
         let mut all: Vec<(String, Vec<Deed>)> = Vec::new();
         for event in events {
             let (actor, deed) = match event.clone() {
-                Event::Call { actor, text, result, errno, .. } => (actor, Deed::Call { text, result, errno }),
+                Event::Call { actor, text, result, errno, inferred, .. } => {
+                    (actor, Deed::Call { text, result, errno, inferred })
+                }
                 Event::Bulk { actor, what, subject, calls, .. } => {
                     (actor, Deed::Bulk { what, subject, calls })
                 }
@@ -524,7 +528,11 @@ impl Deed {
                 let begun = line.text.split("<unfinished").next().unwrap_or_default();
                 line.result == "?" && text.starts_with(begun.trim_end_matches([' ', ',']))
             }
-            Self::Call { text, result, errno } => {
+            // A workload may be killed between that closing and the end of the exec: strace then has no result.
+            Self::Call { text, inferred: true, .. } if line.result == "?" => {
+                normalised(text) == normalised(&line.text)
+            }
+            Self::Call { text, result, errno, .. } => {
                 let theirs = normalised(&line.result);
                 let answered = match errno {
                     Some(errno) => theirs.starts_with(&format!("{result} {errno} ")),
@@ -551,7 +559,7 @@ fn compare(process: &Process, told: &[Deed], place: &Place, faults: &mut Vec<Str
     }
     let bulks = told[next..].iter().take_while(|deed| matches!(deed, Deed::Bulk { .. })).count();
     untold(&told[next..next + bulks], &window, place, faults);
-    if let Some(Deed::Call { text, result, errno }) = told.get(next + bulks) {
+    if let Some(Deed::Call { text, result, errno, .. }) = told.get(next + bulks) {
         let errno = errno.as_deref().unwrap_or_default();
         let name = text.split('(').next().unwrap_or_default();
         let mut fault = format!("told, but not made like this:\n  cutaway {text} = {result} {errno}");
