@@ -42,7 +42,10 @@ fn is_whole(report: &Json) {
     let lacking = |one: &&Json| one["needed"] == true && one["came"] != "works";
     let lacks = report["findings"].as_array().unwrap().iter().filter(lacking).count();
     assert_eq!(report["run_works"], lacks == 0);
-    assert_eq!(report["chapters"].as_array().unwrap().len(), 37);
+    // Each chapter of the book that has a number, and no other.
+    let written =
+        cutaway::concepts::book::CHAPTERS.iter().filter(|chapter| chapter.number().is_some()).count();
+    assert_eq!(report["chapters"].as_array().unwrap().len(), written);
     for one in report["commands"].as_array().unwrap().iter().chain(report["chapters"].as_array().unwrap()) {
         assert_eq!(one["works"] == true, one["lacks"].as_array().unwrap().is_empty(), "{one}");
     }

@@ -315,8 +315,10 @@ fn a_reset_ends_what_works_there_and_nothing_else() {
     let sleeper = |dir: &Path| Command::new("sleep").arg("1000").current_dir(dir).spawn().unwrap();
     let (mut there, mut elsewhere) = (sleeper(&student.directory()), sleeper(Path::new("/")));
     // As root they are not the student's, so give the student one of its own as well.
-    student.run("sleep 1000 & cd / && sleep 1000 &");
+    student.run("sleep 1000 &\ncd / && { sleep 1000 & echo $! >\"$HOME/outside\"; }");
     student.says(&["reset"]);
+    let outside = fs::read_to_string(student.bed.path("outside")).unwrap().trim().parse().unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(outside), nix::sys::signal::Signal::SIGKILL).unwrap();
     assert!(elsewhere.try_wait().unwrap().is_none(), "who works elsewhere was ended");
     for one in [&mut there, &mut elsewhere] {
         let _ = one.kill();

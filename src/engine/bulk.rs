@@ -231,8 +231,16 @@ fn end_work(within: &Path) -> Result<Summary> {
     // A lab's group may be frozen, by the link that leads to it.
     thaw(&within.join("group"), &mut summary);
     let mut told = BTreeSet::new();
+    let mut sure = false;
     loop {
         let all = crate::probe::work::to_end(within);
+        // What was forked in the moment of a killing, or becomes another program right now, is seen by a second look.
+        if all.is_empty() && !told.is_empty() && !sure {
+            sure = true;
+            std::thread::sleep(Duration::from_millis(2));
+            continue;
+        }
+        sure = false;
         if all.is_empty() {
             summary.counts.insert("processes".to_owned(), told.len() as u64);
             return Ok(summary);

@@ -135,7 +135,7 @@ rest() {
     verdict "$who: told, and every claim holds"
 
     run 0 $as cutaway --explain --color never run --pids-limit 20 &&
-        says "cgroups: $name" 'clone3(' 'pids\.max'
+        says "groups $name" 'clone3(' 'pids\.max'
     verdict "$who: --explain names $name"
 }
 
@@ -222,6 +222,34 @@ groups() { # limits that are watched while they bite; the slow ones only where a
     verdict "$who: cgroup stat"
 }
 
+kinds() { # AS: each kind of namespace by itself, every claim of its story checked
+    as=$1
+    bad=
+    for kind in mnt uts ipc pid user net time cgroup; do
+        run 0 $as cutaway -q ns $kind || bad="$bad $kind"
+    done
+    [ -z "$bad" ] || echo "not:$bad" >>$out
+    [ -z "$bad" ]
+    verdict "$who: each kind of namespace keeps the claims of its story"
+    run 0 $as cutaway -q --json - ns ls && says '"type":"net"' '"type":"time"'
+    verdict "$who: the namespaces of the machine are listed"
+    run 0 $as cutaway inspect $$ && says 'mnt:\['
+    verdict "$who: a process is looked into"
+}
+
+seen_through() { # AS CODE: what doctor says of this machine, and the tour of overlayfs
+    as=$1
+    run "$2" $as cutaway doctor && says "groups $name"
+    verdict "$who: doctor ends with $2 and names $name"
+    if [ "$2" = 0 ]; then
+        run 0 $as cutaway -q overlay
+        verdict "$who: overlayfs keeps the claims of its tour"
+    else
+        run 125 $as cutaway -q overlay && says 'Linux allows it since 5.11'
+        verdict "$who: an overlay is refused with the rule"
+    fi
+}
+
 # ---- the checks ------------------------------------------------------------------------------------
 echo "# $release, cgroups $cgroups, AppArmor $(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)"
 [ "$(cat /sys/module/apparmor/parameters/enabled 2>/dev/null)" = Y ]
@@ -240,6 +268,8 @@ rest ''
 killed ''
 roots ''
 groups ''
+kinds ''
+seen_through '' 0
 deep
 listing >/tmp/after
 cmp -s /tmp/before /tmp/after || diff /tmp/before /tmp/after >$out
@@ -250,6 +280,7 @@ who=student
 if older_than 5 11; then
     run 125 student cutaway -q run -- true && says 'EPERM' 'Linux allows it since 5.11' 'run as root'
     verdict "$who: an overlay in a user namespace is refused, with the rule and the remedy"
+    works=1
 else
     cpu_is_handed_down
     run 0 student cutaway -q run -- true
@@ -258,9 +289,12 @@ else
     everything student /home/student
     rest student
     killed student
+    works=0
 fi
 roots student
 groups student
+kinds student
+seen_through student $works
 run 125 student -n cutaway -q cgroup pids && says 'is delegated to you' 'Delegate=yes'
 verdict "$who: without a delegated group, a lesson is refused with the remedy"
 run 125 student -n cutaway -q run --memory 64m -- true &&
