@@ -217,6 +217,11 @@ const WRONG: &[(&str, &str, &str)] = &[
         "mkdir tree; unshare -Urm sh -c 'mount -t tmpfs -o ro none source/logs; mount --rbind source tree; mount -o remount,bind,ro tree; exec sleep 1000' & sleep 1",
         "/source/logs mounted read-only",
     ),
+    (
+        "09",
+        "mkdir tree; unshare -Urm sh -c 'mount -t tmpfs none source/logs; mount --bind source tree; mount -t tmpfs -o ro none tree/logs; mount -o remount,bind,ro tree; exec sleep 1000' & sleep 1",
+        "sees another directory",
+    ),
     ("09", "cp -r source tree; unshare -Urm sleep 1000 & sleep 1", "has nothing mounted on"),
     (
         "10",

@@ -69,6 +69,8 @@ pub enum Trait {
     },
     /// In its mount table, something is mounted there, and it and every mount below it are read-only.
     ReadOnlyTree(String),
+    /// As it sees them, these two paths lead to the same directory.
+    Same(String, String),
     /// In its mount table, nothing is mounted at or below this.
     NotMounted(String),
     /// It is in the group of this directory of the lab.
@@ -121,6 +123,7 @@ impl Trait {
                 mounted(one.pid, &place.path(at), fstype.as_deref(), propagation.as_deref(), *read_only)
             }
             Self::ReadOnlyTree(at) => read_only_tree(&table_of(one.pid)?, &place.path(at)),
+            Self::Same(one_path, other) => same(one.pid, &place.path(one_path), &place.path(other)),
             Self::NotMounted(at) => not_mounted(one.pid, &place.path(at)),
             Self::InGroup(group) => in_group(one.pid, &place.path(group)),
             Self::Effective(names) => effective(one.pid, names),
@@ -379,6 +382,14 @@ fn read_only_tree(table: &[mounts::Mount], at: &Path) -> Result<(), String> {
     }
 }
 
+fn same(pid: i32, one: &Path, other: &Path) -> Result<(), String> {
+    let seen = |path: &Path| identity(&proc_root(pid).join(path.strip_prefix("/").unwrap_or(path)));
+    if seen(one)? == seen(other)? {
+        return Ok(());
+    }
+    Err(format!("sees another directory in {} than in {}", one.display(), other.display()))
+}
+
 fn not_mounted(pid: i32, at: &Path) -> Result<(), String> {
     match table_of(pid)?.iter().find(|mount| mount.at.starts_with(at)) {
         None => Ok(()),
@@ -427,6 +438,9 @@ mod tests {
         assert_eq!(holds(Trait::Own(vec![Kind::Uts])), Err("is in the host's uts namespace".to_owned()));
         assert_eq!(holds(Trait::Root("/".to_owned())), Ok(()));
         assert_eq!(holds(Trait::OtherRoot), Err("has the host's root".to_owned()));
+        let same = |one: &str, other: &str| holds(Trait::Same(one.to_owned(), other.to_owned()));
+        assert_eq!(same("/usr", "/usr/."), Ok(()));
+        assert_eq!(same("/usr", "/"), Err("sees another directory in /usr than in /".to_owned()));
         assert_eq!(holds(Trait::Zombie), Err("has not ended".to_owned()));
         assert_eq!(holds(Trait::NothingOutside), Ok(()));
         assert!(holds(Trait::CwdOutside).unwrap_err().contains("which its root leads to"));
