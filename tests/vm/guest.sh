@@ -135,7 +135,7 @@ rest() {
     verdict "$who: told, and every claim holds"
 
     run 0 $as cutaway --explain --color never run --pids-limit 20 &&
-        says "groups $name" 'clone3(' 'pids\.max'
+        says "cgroups: $name" 'clone3(' 'pids\.max'
     verdict "$who: --explain names $name"
 }
 
@@ -233,7 +233,7 @@ kinds() { # AS: each kind of namespace by itself, every claim of its story check
     verdict "$who: each kind of namespace keeps the claims of its story"
     run 0 $as cutaway -q --json - ns ls && says '"type":"net"' '"type":"time"'
     verdict "$who: the namespaces of the machine are listed"
-    run 0 $as cutaway inspect $$ && says 'mnt:\['
+    run 0 $as sh -c 'cutaway inspect $$' && says 'mnt:\['
     verdict "$who: a process is looked into"
 }
 
