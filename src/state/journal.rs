@@ -172,7 +172,7 @@ impl Journal {
 /// Whether the run of this name is alive: somebody holds the lock on its journal.
 #[must_use]
 pub fn is_alive(state: &Path, name: &str) -> bool {
-    let path = folder(state).join(name);
+    let path = place(state, name);
     File::open(&path).is_ok_and(|file| matches!(try_lock(&file, &path), Ok(false)))
 }
 
@@ -183,7 +183,7 @@ pub fn process_of(state: &Path, name: &str) -> Option<i32> {
     if !is_alive(state, name) {
         return None;
     }
-    let file = File::open(folder(state).join(name)).ok()?;
+    let file = File::open(place(state, name)).ok()?;
     let undo = read_entries(&file).into_iter().flat_map(|entry| entry.undo);
     let process = |undo| match undo {
         Undo::Bulk(Bulk::KillProcess { pid, started }) => Some((pid, started)),
@@ -223,7 +223,7 @@ pub struct About {
 /// Reads what the journal of this name says; nothing if there is none that this user may read.
 #[must_use]
 pub fn about(state: &Path, name: &str) -> Option<About> {
-    let file = File::open(folder(state).join(name)).ok()?;
+    let file = File::open(place(state, name)).ok()?;
     let mut lines = BufReader::new(file).lines();
     let head: Head = serde_json::from_str(&lines.next()?.ok()?).ok()?;
     let entries = lines.map_while(|line| serde_json::from_str::<Entry>(&line.ok()?).ok());
@@ -245,20 +245,14 @@ pub fn kept(place: &Path) -> Result<Vec<Entry>> {
 
 /// Removes the journal of a dead run.
 pub fn forget(state: &Path, name: &str) -> Result<()> {
-    remove(&folder(state).join(name))
+    remove(&place(state, name))
 }
 
 /// The live run that uses this image.
 #[must_use]
 pub fn user_of(state: &Path, image: &str) -> Option<String> {
-    let entries = std::fs::read_dir(folder(state)).ok()?;
-    let names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    names.filter(|name| is_alive(state, name)).find(|name| {
-        let line =
-            File::open(folder(state).join(name)).ok().and_then(|file| BufReader::new(file).lines().next());
-        let head = line.and_then(|line| serde_json::from_str::<Head>(&line.ok()?).ok());
-        head.is_some_and(|head| head.uses.as_deref() == Some(image))
-    })
+    let uses = |name: &String| about(state, name).and_then(|about| about.uses);
+    live(state).into_iter().find(|name| uses(name).as_deref() == Some(image))
 }
 
 fn remove(path: &Path) -> Result<()> {
@@ -273,7 +267,7 @@ fn remove(path: &Path) -> Result<()> {
 /// Whether there is a journal of this name, of a live run or a dead one.
 #[must_use]
 pub fn exists(state: &Path, name: &str) -> bool {
-    folder(state).join(name).exists()
+    place(state, name).exists()
 }
 
 /// The journals whose runs have died, each locked for the caller.

@@ -87,16 +87,7 @@ impl Group {
     /// The step that enables the controller, where that is still to be done.
     #[must_use]
     pub fn enable(&self) -> Option<Step> {
-        let file = self.enable.as_ref()?;
-        Some(
-            Step::say("Let groups have this controller")
-                .why(
-                    "On v2 a controller must be enabled in the group above before a group can use it. It stays \
-                     enabled: other groups may come to rely on it, and by itself it limits nothing.",
-                )
-                .chapter("22")
-                .calls(calls::write(file, format!("+{}", self.controller))),
-        )
+        self.enable.as_ref().map(|file| enable(file, self.controller))
     }
 
     /// Makes the group as a part of this step, which is undone by killing what is in it and removing it.
@@ -183,6 +174,17 @@ impl Group {
         );
         steps
     }
+}
+
+/// The step that lets the groups below use a controller, by this `cgroup.subtree_control`.
+pub fn enable(file: &Path, controller: &str) -> Step {
+    Step::say("Let groups have this controller")
+        .why(
+            "On v2 a controller must be enabled in the group above before a group can use it. It stays \
+             enabled: other groups may come to rely on it, and by itself it limits nothing.",
+        )
+        .chapter("22")
+        .calls(calls::write(file, format!("+{controller}")))
 }
 
 /// A process of a lesson: the name of its lane, and the slots of its pid and of its group's descriptor.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CHILD, Room, clone, show_host, wait};
 use crate::concepts::Context;
+use crate::concepts::common::group;
 use crate::plan::{Bulk, Call, Claim, Plan, Probe, Step, Undo, calls};
 use crate::probe::{Place, mounts};
 use crate::sys::Errno;
@@ -73,7 +74,8 @@ pub fn plan(room: &Room, context: &Context) -> Plan {
     child.push(not_isolated(room, group.as_ref().ok(), context));
     child.extend(room.exec());
     let mut steps = vec![before(), room.keep_host()];
-    steps.extend(group.as_ref().ok().and_then(enable));
+    let file = group.as_ref().ok().and_then(|group| group.enable.as_ref());
+    steps.extend(file.map(|file| group::enable(file, CONTROLLER)));
     steps.push(make(&group));
     steps.push(room.child(birth(), CloneFlags::empty(), look, child));
     steps.push(wait(room));
@@ -86,19 +88,6 @@ fn before() -> Step {
         .why("Every process is in one group of each hierarchy. /proc/PID/cgroup says in which.")
         .chapter("16")
         .look_at([Probe::Cgroups, Probe::Namespaces(CGROUP)])
-}
-
-fn enable(group: &Group) -> Option<Step> {
-    let file = group.enable.as_ref()?;
-    Some(
-        Step::say("Let groups have this controller")
-            .why(
-                "On v2 a controller must be enabled in the group above before a group can use it. It stays \
-                 enabled: other groups may come to rely on it, and by itself it limits nothing.",
-            )
-            .chapter("22")
-            .calls(calls::write(file, format!("+{CONTROLLER}"))),
-    )
 }
 
 fn make(group: &Result<Group, String>) -> Step {
