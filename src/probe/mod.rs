@@ -9,6 +9,7 @@ pub mod cgroup;
 mod check;
 mod claim;
 pub mod clocks;
+pub mod devices;
 mod diff;
 pub mod disk;
 pub mod fds;
@@ -127,6 +128,8 @@ pub enum Probe {
     },
     /// What meters say at this moment.
     Numbers(Vec<meter::Meter>),
+    /// The programs that decide about devices for a group of version 2.
+    DevicePrograms(PathBuf),
     /// In which tree each controller of control groups is.
     Controllers,
     /// Network interfaces with their addresses, and what each is tied to; and the number that the network namespace of
@@ -172,6 +175,7 @@ impl Probe {
             Self::Kept(path) => format!("namespace on {}", path.display()),
             Self::Passed { .. } => "what was mounted, and whether it passes to the other".to_owned(),
             Self::Numbers(_) => "numbers of the group".to_owned(),
+            Self::DevicePrograms(path) => format!("device programs of {}", path.display()),
             Self::Controllers => "controllers".to_owned(),
             Self::Interfaces(_) => "interfaces".to_owned(),
             Self::Root => "root and working directory".to_owned(),
@@ -211,6 +215,7 @@ impl Probe {
             Self::Kept(path) => census::snapshot_of_file(path),
             Self::Passed { base, pairs } => mounts::passed(base, pairs),
             Self::Numbers(meters) => meter::snapshot(meters),
+            Self::DevicePrograms(path) => devices::snapshot(path),
             Self::Controllers => cgroup::controllers(),
             Self::Interfaces(of) => interfaces::snapshot(*of),
             Self::Root => root::snapshot(None),

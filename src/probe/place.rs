@@ -1,8 +1,11 @@
 //! Where on this host a group with a controller can be made.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{Cgroups, V2};
+use crate::sys::Errno;
+use crate::sys::bpf::loaded;
 
 /// Where a group with a controller can be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,9 +41,11 @@ impl Cgroups {
                 )),
             };
         }
-        // Every group of version 2 can be frozen: there it is no controller.
-        if controller == "freezer" {
-            return self.place_bare(privileged);
+        // Every group of version 2 can be frozen, and have programs decide for it: there these are no controllers.
+        match controller {
+            "freezer" => return self.place_bare(privileged),
+            "devices" => return self.place_for_programs(privileged),
+            _ => {}
         }
         match &self.v2 {
             Some(v2) => v2.place(controller, privileged),
@@ -59,6 +64,33 @@ impl Cgroups {
         match parent {
             Some(parent) => Place::V2 { parent, enable: false },
             None => Place::Nowhere(format!("no group of {} is delegated to you", v2.mount.display())),
+        }
+    }
+}
+
+impl Cgroups {
+    /// Where a group can be made that a program decides about. Only root of the host loads such programs, and the
+    /// kernel must have been built for them: asked about the topmost group, it says so.
+    fn place_for_programs(&self, privileged: bool) -> Place {
+        let nowhere = |why: &str| Place::Nowhere(format!("rules for devices: {why}"));
+        if !privileged {
+            return nowhere("only root of the host sets them");
+        }
+        let place = self.place_bare(privileged);
+        let Place::V2 { parent, .. } = &place else { return place };
+        let asked = std::fs::File::open(parent).map(|group| loaded::device_programs(group.as_fd()));
+        match asked {
+            Ok(Ok(_)) => place,
+            Ok(Err(Errno::EPERM)) => {
+                nowhere("a program that decides needs CAP_BPF and CAP_NET_ADMIN of the host")
+            }
+            Ok(Err(Errno::EINVAL | Errno::ENOSYS)) => {
+                nowhere("this kernel was built without programs for groups (CONFIG_CGROUP_BPF)")
+            }
+            Ok(Err(errno)) => {
+                nowhere(&format!("asked for programs of {}, the kernel says {errno:?}", parent.display()))
+            }
+            Err(cause) => nowhere(&format!("{} cannot be opened: {cause}", parent.display())),
         }
     }
 }

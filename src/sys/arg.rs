@@ -30,12 +30,34 @@ pub enum Arg {
     Bytes(Text),
     /// A pointer to a structure: its bytes, and strace's text for it.
     Struct { bytes: Vec<u8>, text: String },
+    /// A pointer to a structure that itself holds pointers: its parts, and strace's text for it.
+    Parts { parts: Vec<Part>, text: String },
     /// A pointer to room for an answer of so many bytes, with the text that stands for it.
     Room { size: usize, text: String },
     /// A NULL-terminated vector of strings (`argv`).
     Argv(Vec<Text>),
     /// A NULL-terminated vector of strings of which only the number is printed (`envp`).
     Envp(Vec<Text>),
+}
+
+/// A part of a structure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part {
+    /// Bytes of the structure itself.
+    Bytes(Vec<u8>),
+    /// A 64-bit field with the address of these bytes.
+    To(Vec<u8>),
+}
+
+impl Part {
+    /// How many bytes of the structure it takes.
+    #[must_use]
+    pub const fn size(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::To(_) => size_of::<u64>(),
+        }
+    }
 }
 
 impl Arg {
@@ -68,9 +90,10 @@ impl Arg {
             Self::Number(Value::Later(slot)) | Self::Dir(Value::Later(slot)) => write!(out, "{slot}"),
             Self::Size(size) => write!(out, "{size}"),
             Self::Mode(mode) => write!(out, "{}", octal(*mode)),
-            Self::Word { text, .. } | Self::Struct { text, .. } | Self::Room { text, .. } => {
-                write!(out, "{text}")
-            }
+            Self::Word { text, .. }
+            | Self::Struct { text, .. }
+            | Self::Parts { text, .. }
+            | Self::Room { text, .. } => write!(out, "{text}"),
             Self::Str(text) | Self::Bytes(text) => {
                 text.quote(out);
                 Ok(())

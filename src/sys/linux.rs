@@ -7,7 +7,7 @@ use std::ffi::CString;
 
 use nix::errno::Errno;
 
-use super::arg::Arg;
+use super::arg::{Arg, Part};
 use super::syscall::Syscall;
 use super::value::{Text, Value};
 
@@ -59,6 +59,18 @@ impl Memory {
             Arg::Str(text) => self.string(text)?,
             Arg::Bytes(text) => self.buffer(text.known().ok_or(Errno::EBADF)?),
             Arg::Struct { bytes, .. } => self.buffer(bytes.clone()),
+            Arg::Parts { parts, .. } => {
+                let mut whole = Vec::new();
+                for part in parts {
+                    match part {
+                        Part::Bytes(bytes) => whole.extend(bytes),
+                        Part::To(bytes) => {
+                            whole.extend((self.buffer(bytes.clone()) as u64).to_ne_bytes());
+                        }
+                    }
+                }
+                self.buffer(whole)
+            }
             Arg::Room { size, .. } => {
                 self.room = Some(self.bytes.len());
                 self.buffer(vec![0; *size])

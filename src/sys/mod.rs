@@ -6,6 +6,7 @@
 //! which rule an errno stands for.
 
 pub mod arg;
+pub mod bpf;
 pub mod flags;
 pub mod linux;
 pub mod manual;

@@ -5,13 +5,14 @@
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
+use super::bpf::Insn;
 use super::flags::{
     Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
     IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, RenameFlags, ResolveFlags,
     SigHow, Signal, WaitFlags,
 };
 use super::netlink::{Link, Message, Request};
-use super::syscall::{Fcntl, Ioctl, Netlink, Node, Prctl, SocketOption, Syscall};
+use super::syscall::{Bpf, Fcntl, Ioctl, Netlink, Node, Prctl, SocketOption, Syscall};
 use super::value::{Text, Value};
 
 /// A descriptor that is not open.
@@ -24,7 +25,7 @@ const HERE: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 4242);
 /// Every variant of [`Syscall`], most of them more than once.
 #[must_use]
 pub fn all() -> Vec<Syscall> {
-    [mounts(), files(), processes(), queues(), network(), identity()].concat()
+    [mounts(), files(), processes(), queues(), network(), identity(), programs()].concat()
 }
 
 fn path() -> Text {
@@ -168,6 +169,7 @@ fn files() -> Vec<Syscall> {
         Syscall::Mknodat { dir: dir.clone(), path: path.clone(), node: Node::Char(1, 3), mode: 0o666 },
         Syscall::Mknodat { dir: dir.clone(), path: path.clone(), node: Node::Char(0, 0), mode: 0 },
         Syscall::Mknodat { dir: dir.clone(), path: path.clone(), node: Node::Char(136, 260), mode: 0o4755 },
+        Syscall::Mknodat { dir: dir.clone(), path: path.clone(), node: Node::Block(7, 300), mode: 0o640 },
         Syscall::Mknodat { dir: dir.clone(), path: path.clone(), node: Node::File, mode: 0o600 },
         Syscall::Fchmodat { dir: dir.clone(), path: path.clone(), mode: 0o755 },
         Syscall::Fchmodat { dir: dir.clone(), path: path.clone(), mode: 0 },
@@ -293,6 +295,17 @@ fn identity() -> Vec<Syscall> {
             ]),
             inheritable: CapSet::default(),
         },
+    ]
+}
+
+/// A program without an end, which the kernel refuses, and a program for a group that is none.
+fn programs() -> Vec<Syscall> {
+    let load = |insns| Syscall::Bpf(Bpf::LoadDeviceProgram { insns, license: "Apache-2.0".into() });
+    vec![
+        load(vec![Insn::load_word(2, 1, 0), Insn::set(0, 1)]),
+        load(vec![]),
+        Syscall::Bpf(Bpf::AttachDeviceProgram { target: CLOSED, program: CLOSED }),
+        Syscall::Bpf(Bpf::AttachDeviceProgram { target: Value::Known(99), program: Value::Known(98) }),
     ]
 }
 

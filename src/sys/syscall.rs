@@ -12,7 +12,8 @@ use std::net::SocketAddrV4;
 
 use serde::{Deserialize, Serialize};
 
-use super::arg::{Arg, octal};
+use super::arg::{Arg, Part, octal};
+use super::bpf::{Insn, loaded};
 use super::flags::{
     Access, AtFlags, CapSet, Capability, CloneFlags, CloseRangeFlags, FsconfigCmd, FsmountFlags, FsopenFlags,
     IpcFlags, MntFlags, MountAttr, MoveMountFlags, MsFlags, OFlags, OpenTreeFlags, RenameFlags, ResolveFlags,
@@ -28,6 +29,8 @@ pub enum Node {
     File,
     /// A character device with its major and minor number.
     Char(u32, u32),
+    /// A block device with its major and minor number.
+    Block(u32, u32),
 }
 
 /// What prctl(2) is asked for.
@@ -65,6 +68,16 @@ pub enum Ioctl {
 pub enum Fcntl {
     /// `F_SETFD`: whether the descriptor closes on exec.
     CloseOnExec(bool),
+}
+
+/// What bpf(2) is asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs, reason = "the fields are those of the man page, under its names")]
+pub enum Bpf {
+    /// `BPF_PROG_LOAD`: check a program that decides on the devices of a group, and keep it.
+    LoadDeviceProgram { insns: Vec<Insn>, license: Text },
+    /// `BPF_PROG_ATTACH`: let it decide for a group, beside those of the groups above.
+    AttachDeviceProgram { target: Value, program: Value },
 }
 
 /// A system call with all its arguments.
@@ -126,6 +139,8 @@ pub enum Syscall {
     Setresgid { gid: u32 },
     Prctl(Prctl),
     Capset { effective: CapSet, permitted: CapSet, inheritable: CapSet },
+    // Programs for the kernel
+    Bpf(Bpf),
     // System V and POSIX message queues, shared memory
     Msgget { key: u32, flags: IpcFlags, mode: u32 },
     Shmget { key: u32, size: u32, flags: IpcFlags, mode: u32 },
@@ -352,6 +367,41 @@ fn cap_data(effective: CapSet, permitted: CapSet, inheritable: CapSet) -> Arg {
     Arg::Struct { bytes, text }
 }
 
+/// The beginning of `union bpf_attr` ([bpf(2)](https://man7.org/linux/man-pages/man2/bpf.2.html)): the kernel takes
+/// what it is not given as 0. Where the instructions lie in memory no plan knows.
+fn bpf(request: &Bpf) -> Lowered {
+    const CGROUP_DEVICE: u32 = 15;
+    const BPF_F_ALLOW_MULTI: u32 = 2;
+    let word = |number: u32| Part::Bytes(number.to_ne_bytes().to_vec());
+    let fd = |value: &Value| match value {
+        Value::Known(fd) => word((*fd & 0xffff_ffff) as u32),
+        Value::Later(_) => word(0),
+    };
+    let (command, name, parts, text) = match request {
+        Bpf::LoadDeviceProgram { insns, license } => {
+            let (count, bytes) = (insns.len(), insns.iter().flat_map(Insn::bytes).collect());
+            let name = [license.known().unwrap_or_default(), vec![0]].concat();
+            let parts = vec![word(CGROUP_DEVICE), word(count as u32), Part::To(bytes), Part::To(name)];
+            let mut text = format!(
+                "{{prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, insn_cnt={count}, insns=<program>, license="
+            );
+            license.quote(&mut text);
+            (5, "BPF_PROG_LOAD", parts, text + "}")
+        }
+        Bpf::AttachDeviceProgram { target, program } => {
+            let mut text = String::from("{target_fd=");
+            number(target).print(&mut text);
+            text.push_str(", attach_bpf_fd=");
+            number(program).print(&mut text);
+            text.push_str(", attach_type=BPF_CGROUP_DEVICE, attach_flags=BPF_F_ALLOW_MULTI}");
+            let parts = vec![fd(target), fd(program), word(loaded::CGROUP_DEVICE), word(BPF_F_ALLOW_MULTI)];
+            (8, "BPF_PROG_ATTACH", parts, text)
+        }
+    };
+    let size = parts.iter().map(Part::size).sum::<usize>() as u64;
+    lower!(SYS_bpf(Arg::named(command, name), Arg::Parts { parts, text }, Arg::Size(size)))
+}
+
 fn prctl(request: Prctl) -> Lowered {
     let args = match request {
         Prctl::ParentDeathSignal(value) => vec![Arg::named(1, "PR_SET_PDEATHSIG"), signal(value)],
@@ -539,9 +589,10 @@ impl Syscall {
                 let (kind, name) = match node {
                     Node::File => (libc::S_IFREG, "S_IFREG"),
                     Node::Char(..) => (libc::S_IFCHR, "S_IFCHR"),
+                    Node::Block(..) => (libc::S_IFBLK, "S_IFBLK"),
                 };
                 let mut call = lower!(SYS_mknodat(dir(from), path(to), node_mode(kind, name, *mode),));
-                if let Node::Char(major, minor) = node {
+                if let Node::Char(major, minor) | Node::Block(major, minor) = node {
                     let text = format!("makedev({}, {})", hexadecimal(*major), hexadecimal(*minor));
                     call.args.push(Arg::Word { bits: libc::makedev(*major, *minor), text });
                 }
@@ -611,6 +662,7 @@ impl Syscall {
             Self::Capset { effective, permitted, inheritable } => {
                 lower!(SYS_capset(cap_header(), cap_data(*effective, *permitted, *inheritable),))
             }
+            Self::Bpf(request) => bpf(request),
             Self::Msgget { key, flags, mode } => {
                 lower!(SYS_msgget(Arg::named((*key).into(), &hexadecimal(*key)), ipc_flags(*flags, *mode)))
             }
@@ -801,6 +853,11 @@ impl Syscall {
             | Self::PidfdOpen { pid: fd }
             | Self::PidfdSendSignal { pidfd: fd, .. }
             | Self::Waitid { pid: fd, .. } => value(fd),
+            Self::Bpf(Bpf::AttachDeviceProgram { target, program }) => {
+                value(target);
+                value(program);
+            }
+            Self::Bpf(Bpf::LoadDeviceProgram { license, .. }) => text(license),
             Self::Clone3 { cgroup, .. } => cgroup.iter_mut().for_each(value),
             Self::Execve { path, argv, envp } => {
                 text(path);

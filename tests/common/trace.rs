@@ -244,7 +244,7 @@ fn first(line: &Line) -> &str {
     line.text.split_once('(').and_then(|(_, rest)| rest.split([',', ')']).next()).unwrap_or_default()
 }
 
-/// Rules that make two texts of the same call equal. There are three.
+/// Rules that make two texts of the same call equal. There are four.
 pub fn normalised(text: &str) -> String {
     let mut text = text.to_owned();
     // Where the environment lies in memory, no plan knows: `0x7ffd… /* 4 vars */`.
@@ -252,6 +252,13 @@ pub fn normalised(text: &str) -> String {
         && let (Some(from), Some(to)) = (text.rfind(", 0x"), text.rfind(" /* "))
     {
         text.replace_range(from + 2..=to, "");
+    }
+    // Nor where a program lies.
+    if text.starts_with("bpf(")
+        && let Some((before, rest)) = text.split_once("insns=0x")
+    {
+        let rest = rest.trim_start_matches(|digit: char| digit.is_ascii_hexdigit());
+        text = format!("{before}insns=<program>{rest}");
     }
     // A pid is what the caller's pid namespace calls it; strace adds its own number for it.
     while let Some(from) = text.find(" /* ") {

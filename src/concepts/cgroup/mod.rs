@@ -5,6 +5,7 @@
 //! version 2, each under its own file names.
 
 mod cpu;
+mod devices;
 mod freeze;
 mod io;
 mod memory;
@@ -83,6 +84,12 @@ const LESSONS: &[Lesson] = &[
             help: "How many bytes may be written in a second",
         }),
         plan: io::plan,
+    },
+    Lesson {
+        name: "devices",
+        about: "Which device nodes may be opened and made: rules, or a program for the kernel",
+        limit: None,
+        plan: devices::plan,
     },
     Lesson {
         name: "freeze",

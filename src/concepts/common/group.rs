@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::birth;
+use super::{birth, devices};
 use crate::concepts::Context;
 use crate::error::Error;
 use crate::plan::{Bulk, Call, Claim, Probe, Spawn, Step, Undo, Wait, calls};
@@ -137,9 +137,21 @@ impl Group {
         self.is_v2.then(|| calls::open_path(&self.directory, OFlags::O_DIRECTORY, slot))
     }
 
-    /// A process in the group: `step` starts it, and its last step is `last`.
+    /// A process in the group: `step` starts it, and its last steps are these.
     #[must_use]
     pub fn process(&self, step: Step, who: &Member, last: Vec<Step>) -> Vec<Step> {
+        self.process_beside(step, who, last, Vec::new())
+    }
+
+    /// The same, with what this process does meanwhile.
+    #[must_use]
+    pub fn process_beside(
+        &self,
+        step: Step,
+        who: &Member,
+        last: Vec<Step>,
+        meanwhile: Vec<Step>,
+    ) -> Vec<Step> {
         let mut steps = Vec::new();
         if let Some(open) = self.open(who.group) {
             steps.push(
@@ -153,13 +165,7 @@ impl Group {
         child.extend(self.join());
         child.extend(last);
         let clone = self.clone3(who.group);
-        steps.push(step.spawn(Spawn {
-            clone,
-            into: who.pid.clone(),
-            actor: who.actor,
-            child,
-            meanwhile: Vec::new(),
-        }));
+        steps.push(step.spawn(Spawn { clone, into: who.pid.clone(), actor: who.actor, child, meanwhile }));
         steps
     }
 
@@ -224,7 +230,10 @@ fn become_workload(words: &[String]) -> Step {
 
 /// The error where a group cannot be made.
 fn nowhere(controller: &str, why: String, privileged: bool) -> Error {
-    let remedy = if privileged {
+    let remedy = if controller == devices::CONTROLLER {
+        "run it as root of the host; a container of an ordinary user needs no such rules, because no file system \
+         that is mounted in a user namespace opens a device node"
+    } else if privileged {
         "mount the controller's tree: `mount -t cgroup2 none /sys/fs/cgroup`, or see `cutaway cgroup tree`"
     } else {
         "as an ordinary user you need a delegated group: on version 2 \

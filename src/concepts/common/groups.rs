@@ -10,6 +10,7 @@ use crate::sys::flags::{CloneFlags, MsFlags, OFlags};
 use crate::sys::{Slot, Value};
 
 use super::amount::PERIOD;
+use super::devices::{self, Rule};
 use super::limits::{Limits, cpu_max, cpu_weight, io_weight};
 use calls::mount;
 
@@ -26,6 +27,8 @@ pub struct Wanted {
     pub controller: &'static str,
     v1: Values,
     v2: Values,
+    /// Which devices may be used: no file of version 2, but a program.
+    devices: Vec<Rule>,
     /// All controllers of its version 1 tree, as a mount of that tree must name them.
     tree: String,
 }
@@ -129,9 +132,16 @@ fn tree(controller: &str, context: &Context) -> String {
 /// used in the end.
 fn wanted(limits: &Limits, accounts: &[&'static str], context: &Context) -> Vec<Wanted> {
     let mut all: Vec<Wanted> = Vec::new();
-    let mut add = |controller: &'static str, (v1, v2): (Values, Values)| {
-        if !v2.is_empty() || accounts.contains(&controller) {
-            all.push(Wanted { controller, v1, v2, tree: tree(controller, context) });
+    let wants = |controller, (v1, v2): (Values, Values), devices| Wanted {
+        controller,
+        v1,
+        v2,
+        devices,
+        tree: tree(controller, context),
+    };
+    let mut add = |controller: &'static str, values: (Values, Values)| {
+        if !values.1.is_empty() || accounts.contains(&controller) {
+            all.push(wants(controller, values, Vec::new()));
         }
     };
     add("memory", memory(limits));
@@ -143,6 +153,9 @@ fn wanted(limits: &Limits, accounts: &[&'static str], context: &Context) -> Vec<
     // Version 2 counts processor time with the controller cpu.
     if context.here.cgroups().v1("cpuacct").is_some() {
         add("cpuacct", (Vec::new(), Vec::new()));
+    }
+    if !limits.devices.is_empty() {
+        all.push(wants(devices::CONTROLLER, (Vec::new(), Vec::new()), limits.devices.clone()));
     }
     all
 }
@@ -173,7 +186,10 @@ impl Groups {
     /// Two controllers of version 1 may share a tree, as cpu and cpuacct often do: then they share the group.
     fn add_v1(&mut self, wanted: Wanted, path: PathBuf) {
         match self.v1.iter_mut().find(|(_, known)| *known == path) {
-            Some((other, _)) => other.v1.extend(wanted.v1),
+            Some((other, _)) => {
+                other.v1.extend(wanted.v1);
+                other.devices.extend(wanted.devices);
+            }
             None => self.v1.push((wanted, path)),
         }
     }
@@ -216,6 +232,8 @@ impl Groups {
         if let Some((path, enable, all)) = &self.v2 {
             steps.extend(enable_for_children(path, enable));
             steps.push(make_v2(path, all));
+            let rules = all.iter().find(|wanted| !wanted.devices.is_empty()).map(|wanted| &wanted.devices);
+            steps.extend(rules.map(|rules| decide_v2(rules)));
         }
         if steps.is_empty() {
             let why =
@@ -321,6 +339,12 @@ fn make_v1(wanted: &Wanted, path: &PathBuf) -> Step {
             "A new group of version 1 has neither processors nor memory nodes, and nobody can join it before it \
              has both: the nodes are those of the group above.",
         ),
+        devices::CONTROLLER => (
+            "Make a group with rules for devices",
+            "First everything is denied, then something allowed line by line: any node may be made (m), and, \
+             beside what you asked for, null, zero, full, random, urandom and terminals may be opened. A disk's \
+             node, wherever it comes from, opens nothing.",
+        ),
         "cpuacct" => (
             "Make a group that counts processor time",
             "On version 1 counting is a controller of its own. It limits nothing.",
@@ -331,18 +355,24 @@ fn make_v1(wanted: &Wanted, path: &PathBuf) -> Step {
         ),
     };
     let (say, why) = match wanted.controller {
-        controller if wanted.v1.is_empty() && controller != "cpuacct" => (
+        controller if wanted.v1.is_empty() && !["cpuacct", devices::CONTROLLER].contains(&controller) => (
             "Make a group to count what is used",
             "No limit is set in it. That a group counts what is used in it is half of its purpose.",
         ),
         _ => (say, why),
     };
-    Step::say(say)
+    let chapter = match wanted.controller {
+        "memory" => "23",
+        devices::CONTROLLER => "22",
+        _ => "24",
+    };
+    let step = Step::say(say)
         .why(why)
-        .chapter(if wanted.controller == "memory" { "23" } else { "24" })
+        .chapter(chapter)
         .call(calls::mkdir(path, 0o755))
         .calls(set(path, &wanted.v1))
-        .undo(undo(path))
+        .undo(undo(path));
+    if wanted.devices.is_empty() { step } else { step.calls(devices::write_rules(path, &wanted.devices)) }
 }
 
 fn enable_for_children(path: &Path, controllers: &[&'static str]) -> Option<Step> {
@@ -371,4 +401,16 @@ fn make_v2(path: &PathBuf, all: &[Wanted]) -> Step {
         .calls(values)
         .call(calls::open_path(path, OFlags::O_DIRECTORY, GROUP))
         .undo(undo(path))
+}
+
+/// The rules for devices in version 2.
+fn decide_v2(rules: &[Rule]) -> Step {
+    Step::say("Let a program decide which devices the group may use")
+        .why(
+            "Version 2 has no file for devices: when a node is opened or made, the kernel runs a program, whose 0 is \
+             EPERM. Any node may be made, and, beside what you asked for, null, zero, full, random, urandom and \
+             terminals may be opened. The program is gone with the group.",
+        )
+        .chapter("22")
+        .calls(devices::attach_program(GROUP, rules))
 }

@@ -4,6 +4,7 @@
 use clap::Args;
 
 use super::amount::{self, PERIOD};
+use super::devices::Rule;
 use crate::concepts::Context;
 use crate::error::{Error, Result};
 use crate::probe::Place;
@@ -60,6 +61,8 @@ pub struct Limits {
     pub pids: Option<u64>,
     /// Docker's weight of block I/O: 10 to 1000.
     pub blkio_weight: Option<u64>,
+    /// Which devices may be used; empty for no rules at all.
+    pub devices: Vec<Rule>,
 }
 
 impl Limits {
@@ -78,6 +81,7 @@ impl Limits {
                 Some(limit) => u64::try_from(limit).ok().filter(|limit| *limit > 0),
             },
             blkio_weight: args.blkio_weight.map(weight).transpose()?,
+            devices: Vec::new(),
         })
     }
 }

@@ -59,6 +59,14 @@ pub struct RunArgs {
     #[command(flatten)]
     pub limits: LimitArgs,
 
+    /// Add a device of the host, which may then be read, written and made
+    #[arg(long = "device", value_name = "SRC[:DST][:rwm]")]
+    pub devices: Vec<OsString>,
+
+    /// Allow devices by a rule of the device controller, for example 'c 10:229 rw'
+    #[arg(long = "device-cgroup-rule", value_name = "RULE")]
+    pub device_rules: Vec<String>,
+
     /// Run this instead of the image's entrypoint
     #[arg(long, value_name = "PROGRAM")]
     pub entrypoint: Option<OsString>,

@@ -1,8 +1,12 @@
 //! The kernel's own file systems inside: /proc, /dev, /sys, and the container's groups.
 
+use std::path::{Path, PathBuf};
+
+use crate::concepts::common::devices::Rule;
 use crate::plan::{Call, Claim, Step, calls};
-use crate::sys::flags::MsFlags;
-use crate::sys::{Slot, Text, Value};
+use crate::sys::flags::{AtFlags, MsFlags};
+use crate::sys::syscall::Node;
+use crate::sys::{Errno, Slot, Syscall, Text, Value};
 
 use super::HOST_ROOT;
 use super::args::Network;
@@ -26,9 +30,41 @@ const LINKS: [(&str, &str); 6] = [
     ("/proc/kcore", "/dev/core"),
 ];
 
+/// Directories of /dev that file systems of their own are mounted on.
+const FOLDERS: [&str; 3] = ["/dev/pts", "/dev/shm", "/dev/mqueue"];
+
+/// A device of the host that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its node on the host.
+    pub source: PathBuf,
+    /// Its node inside, below /dev.
+    pub inside: PathBuf,
+    /// Directories that must be made for it, outermost first.
+    pub folders: Vec<PathBuf>,
+    /// Kind and numbers.
+    pub node: Node,
+    /// Permission bits and owner, as on the host.
+    pub mode: u32,
+    pub owner: (u32, u32),
+    /// What the device controller is told about it.
+    pub rule: Rule,
+}
+
+/// Whether a path of /dev belongs to what every container has.
+pub fn is_taken(path: &Path) -> bool {
+    let devices = DEVICES.iter().map(|(name, ..)| Path::new("/dev").join(name));
+    let links = LINKS.iter().map(|(_, path)| PathBuf::from(path));
+    let mut names = devices.chain(links).chain(["/dev/console".into()]);
+    names.any(|name| path.starts_with(name)) || FOLDERS.iter().any(|folder| path.starts_with(folder))
+}
+
 /// All of them, in the order in which they need each other.
 pub fn all(run: &Settled, groups: &Groups) -> Vec<Step> {
-    vec![proc(), dev(), devices(run), dev_file_systems(run), sys(run), groups.show()]
+    let mut steps = vec![proc(), dev(), devices(run)];
+    steps.extend(more_devices(run));
+    steps.extend([dev_file_systems(run), sys(run), groups.show()]);
+    steps
 }
 
 fn proc() -> Step {
@@ -43,7 +79,7 @@ fn proc() -> Step {
 }
 
 fn dev() -> Step {
-    let folders = ["/dev/pts", "/dev/shm", "/dev/mqueue"].map(|path| calls::mkdir(path, 0o755));
+    let folders = FOLDERS.map(|path| calls::mkdir(path, 0o755));
     let links = LINKS.map(|(target, path)| calls::symlink(target, path));
     Step::say("Make an empty /dev")
         .why("A fresh tmpfs hides whatever the image has in /dev. Only what is made here is in it.")
@@ -70,10 +106,50 @@ fn devices(run: &Settled) -> Step {
         all.push(mount::bind(host, here.as_str(), MsFlags::empty()).into());
     }
     step.why(
-        "In a user namespace nobody makes device nodes, not even its root. The host's nodes are bind-mounted \
-         instead: the same devices under the same names.",
+        "In a user namespace nobody makes device nodes, not even its root, and no file system that is mounted in it \
+         opens one: rules for devices are not needed. The host's nodes are bind-mounted instead: the same devices \
+         under the same names.",
     )
     .calls(all)
+}
+
+/// The devices that were asked for, one by one.
+fn more_devices(run: &Settled) -> Option<Step> {
+    if run.devices.is_empty() {
+        return None;
+    }
+    let step = Step::say("Add the devices that you asked for").chapter("22");
+    let mut folders: Vec<&PathBuf> = run.devices.iter().flat_map(|device| &device.folders).collect();
+    folders.dedup();
+    let step = step
+        .calls(folders.into_iter().map(|folder| Call::from(calls::mkdir(folder, 0o755)).or(Errno::EEXIST)));
+    Some(if run.rootless {
+        step.why("The host's nodes are bind-mounted, with what their modes and owners on the host allow you.")
+            .calls(run.devices.iter().flat_map(bind_device))
+    } else {
+        step.why(
+            "A node of the same kind, numbers, mode and owner. With the node alone nothing could be opened: the \
+             group's rules know these devices as well.",
+        )
+        .call(calls::umask(0))
+        .calls(run.devices.iter().flat_map(make_device))
+        .call(calls::umask(0o022))
+    })
+}
+
+fn bind_device(device: &Device) -> [Call; 2] {
+    let inside = Text::from(&device.inside);
+    let bind = mount::bind(host_path(Text::from(&device.source)), inside.clone(), MsFlags::empty());
+    [calls::empty_file(inside).into(), bind.into()]
+}
+
+fn make_device(device: &Device) -> Vec<Call> {
+    let (uid, gid) = device.owner;
+    let path = || Text::from(&device.inside);
+    let make = Syscall::Mknodat { dir: Value::CWD, path: path(), node: device.node, mode: device.mode };
+    let give =
+        Syscall::Fchownat { dir: Value::CWD, path: path(), uid, gid, flags: AtFlags::AT_SYMLINK_NOFOLLOW };
+    std::iter::once(make).chain((device.owner != (0, 0)).then_some(give)).map(Call::from).collect()
 }
 
 /// The host's file, through the descriptor of its root.

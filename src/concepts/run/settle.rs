@@ -23,9 +23,11 @@ use crate::sys::Text;
 use crate::sys::flags::CapSet;
 
 use super::args::{Network, RunArgs};
+use super::furnish::Device;
 use super::root;
 use super::volumes::{Tmpfs, Volume};
 
+mod device;
 mod environment;
 mod names;
 mod volume;
@@ -62,6 +64,7 @@ pub struct Settled {
     pub read_only: bool,
     pub volumes: Vec<Volume>,
     pub tmpfs: Vec<Tmpfs>,
+    pub devices: Vec<Device>,
     pub has_mount_setattr: bool,
     /// The descriptors that cutaway was started with, where they must be closed one by one.
     pub inherited: Option<Vec<i32>>,
@@ -139,7 +142,9 @@ impl Settled {
         let overlay = root::overlay(&picture.layer_texts(), &directory, rootless);
         overlay.check()?;
         let way = Way::choose(&overlay, here);
-        let limits = Limits::settle(&args.limits)?;
+        let mut limits = Limits::settle(&args.limits)?;
+        let devices = device::settle(args, rootless)?;
+        limits.devices = device::rules(args, &devices, context)?;
         limits::refuse_impossible(&limits, &args.limits, context)?;
         Ok(Self {
             title: picture.title,
@@ -159,6 +164,7 @@ impl Settled {
             read_only: args.read_only,
             volumes,
             tmpfs,
+            devices,
             has_mount_setattr: here.kernel_at_least(5, 12),
             inherited: settle_inherited(here)?,
             network: args.network,

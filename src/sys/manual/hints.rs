@@ -8,6 +8,7 @@ use super::Hint;
 use super::rules::{GENERAL, ROWS};
 use crate::sys::Syscall;
 use crate::sys::flags::{CloneFlags, FsconfigCmd, MsFlags};
+use crate::sys::syscall::Node;
 
 /// Whether a row is about this call. The second argument is the path that the call is about, if it has one.
 pub type When = fn(&Syscall, &str) -> bool;
@@ -152,7 +153,7 @@ pub fn magic_link(_: &Syscall, path: &str) -> bool {
 }
 
 pub fn device(call: &Syscall, _: &str) -> bool {
-    matches!(call, Syscall::Mknodat { node: crate::sys::syscall::Node::Char(..), .. })
+    matches!(call, Syscall::Mknodat { node: Node::Char(..) | Node::Block(..), .. })
 }
 
 pub fn file(call: &Syscall, path: &str) -> bool {

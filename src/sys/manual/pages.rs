@@ -105,6 +105,7 @@ pub const ENTRIES: &[Entry] = &[
     changes("setresgid", "setresgid(2)", "sets the real, effective and saved group id"),
     changes("prctl", "prctl(2)", "changes an attribute of this process"),
     changes("capset", "capset(2)", "sets the capability sets of this thread"),
+    changes("bpf", "bpf(2)", "loads a program into the kernel, or attaches one to what it decides about"),
     changes("msgget", "msgget(2)", "finds a System V message queue by its key, or makes it"),
     changes("shmget", "shmget(2)", "finds a System V shared memory segment by its key, or makes it"),
     changes("mq_open", "mq_open(2)", "opens a POSIX message queue by its name, or makes it"),
