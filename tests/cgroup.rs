@@ -15,12 +15,13 @@ use common::{Bed, Done, Who, need, skipped};
 use cutaway::report::event::Event;
 
 /// Every lesson with the controller that it needs, and a limit under which it is short.
-const LESSONS: [(&str, &str, &[&str]); 6] = [
+const LESSONS: [(&str, &str, &[&str]); 7] = [
     ("rules", "pids", &[]),
     ("io", "io", &["--limit", "1m"]),
     ("memory", "memory", &["--limit", "16m"]),
     ("cpu", "cpu", &[]),
     ("pids", "pids", &["--limit", "8"]),
+    ("devices", "devices", &[]),
     ("freeze", "freezer", &[]),
 ];
 
@@ -107,6 +108,7 @@ fn every_lesson_keeps_its_claims_and_leaves_nothing() {
                 assert_eq!(ended(&events, "neighbour"), "exit status 0");
             }
             "io" => assert_eq!(ended(&events, "slowed"), "exit status 0"),
+            "devices" => assert_eq!(ended(&events, "member"), "exit status 0"),
             "rules" => {}
             _ => assert_eq!(ended(&events, "spinner"), "killed by SIGKILL"),
         }
@@ -358,4 +360,130 @@ fn the_tree_has_every_hierarchy() {
     let json = bed.cutaway(["cgroup", "tree"]).global("--json=-").done().exits(0).text();
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert!(!json["trees"].as_array().unwrap().is_empty());
+}
+
+/// A group of version 2 of our own; it goes with the test.
+struct Version2(PathBuf);
+
+impl Version2 {
+    fn new(name: &str) -> Option<Self> {
+        let table = cutaway::probe::mounts::table().unwrap();
+        let top = table.iter().find(|mount| mount.fstype == "cgroup2").map(|mount| mount.at.clone());
+        let made = top.filter(|_| nix::unistd::geteuid().is_root()).map(|top| top.join(name));
+        let Some(group) = made else {
+            skipped("a group of version 2 is needed, and root");
+            return None;
+        };
+        std::fs::create_dir(&group).unwrap();
+        Some(Self(group))
+    }
+
+    /// What a shell in the group comes to: `exec <FILE` succeeds, or is refused.
+    fn opens(&self, redirection: &str) -> bool {
+        let script = format!("echo $$ >{}/cgroup.procs && exec {redirection}", self.0.display());
+        let done = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let words = String::from_utf8_lossy(&done.stderr).into_owned();
+        assert!(done.status.success() || words.contains("Operation not permitted"), "{redirection}: {words}");
+        done.status.success()
+    }
+}
+
+impl Drop for Version2 {
+    fn drop(&mut self) {
+        // The shells have ended; the kernel may still be taking them out.
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+#[test]
+fn a_device_program_decides_as_its_rules_say_and_goes_with_its_group() {
+    use std::os::fd::AsFd;
+
+    use cutaway::concepts::common::devices::{attach_program, harmless, program};
+    use cutaway::sys::bpf::loaded;
+    use cutaway::sys::{Kernel, Linux, Slot, Slots};
+
+    let name = format!("cutaway-test-devices-{}", std::process::id());
+    let Some(group) = Version2::new(&name) else { return };
+    assert!(group.opens("</dev/kmsg"), "root may open what no rule forbids");
+    let directory = std::fs::File::open(&group.0).unwrap();
+    let attach = || {
+        let mut slots = Slots::default();
+        let number = std::os::fd::AsRawFd::as_raw_fd(&directory);
+        slots.set(&Slot::new("group"), number.into());
+        for call in attach_program("group", &harmless()) {
+            let returned = Linux.call(&call.syscall.resolve(&slots)).expect("the kernel takes it");
+            call.into.map(|slot| slots.set(&slot, returned.value));
+        }
+    };
+    attach();
+    let all = loaded::device_programs(directory.as_fd()).unwrap();
+    let &[id] = all.as_slice() else { panic!("one program is attached: {all:?}") };
+    let held = loaded::program(id).and_then(|program| loaded::instructions(program.as_fd())).unwrap();
+    assert_eq!(held, program(&harmless()), "the kernel has what was written");
+    for (redirection, allowed) in [
+        ("</dev/null", true),
+        (">/dev/null", true),
+        ("</dev/zero", true),
+        ("</dev/full", true),
+        ("</dev/urandom", true),
+        ("</dev/ptmx", true),
+        ("</dev/kmsg", false),
+        (">/dev/kmsg", false),
+    ] {
+        assert_eq!(group.opens(redirection), allowed, "{redirection}");
+    }
+    drop((directory, group));
+    let gone = || matches!(loaded::program(id), Err(nix::errno::Errno::ENOENT));
+    wait_for(gone, "the end of the program, with its group");
+}
+
+#[test]
+fn a_container_opens_the_devices_that_its_rules_know() {
+    let Some(bed) = bed() else { return };
+    // A device that any root may open, and that no container needs.
+    if !Path::new("/dev/fuse").exists() {
+        return skipped("this machine has no /dev/fuse");
+    }
+    let bed = bed.with_demo();
+    // A shell ends at the first redirection that fails.
+    let tries = "exec 3<$0 && echo read; exec 3>$0 && echo written";
+    let opened = |options: &[&str], node: &str| {
+        let line: Vec<&str> = [options, &["--", "/bin/sh", "-c", tries, node]].concat();
+        let done = bed.run(line).quiet().done();
+        assert_eq!(done.code == 0, done.stderr.is_empty(), "{done:?}");
+        assert!(done.code == 0 || done.stderr.contains("Operation not permitted"), "{done:?}");
+        done.text()
+    };
+    let volume = ["-v", "/dev/fuse:/node"];
+    let with = |rules: &[&'static str]| {
+        let rules = rules.iter().flat_map(|rule| ["--device-cgroup-rule", rule]);
+        opened(&volume.into_iter().chain(rules).collect::<Vec<_>>(), "/node")
+    };
+    assert_eq!(with(&[]), "");
+    assert_eq!(with(&["c 10:229 r"]), "read\n");
+    assert_eq!(with(&["c 10:229 r", "c 10:229 w"]), "read\nwritten\n");
+    assert_eq!(with(&["c 10:* rw"]), "read\nwritten\n");
+    assert_eq!(with(&["b 10:229 rw"]), "");
+    assert_eq!(with(&["a *:* rwm"]), "read\nwritten\n");
+    assert_eq!(opened(&["--device", "/dev/fuse:/dev/a/b:r"], "/dev/a/b"), "read\n");
+    assert_eq!(opened(&["--device", "/dev/fuse"], "/dev/fuse"), "read\nwritten\n");
+}
+
+#[test]
+fn an_ordinary_user_adds_a_device_and_sets_no_rules() {
+    let Some(bed) = Bed::new(Who::User) else { return };
+    let bed = bed.with_demo();
+    let line =
+        ["--device", "/dev/full:/dev/more/full", "--", "/bin/sh", "-c", "exec 3</dev/more/full && echo read"];
+    bed.run(line).quiet().done().exits(0).prints("read\n");
+    for options in [["--device-cgroup-rule", "c 1:11 r"], ["--device", "/dev/full:/dev/more:r"]] {
+        let done = bed.run([&options[..], &["--", "/bin/true"]].concat()).quiet().done().exits(125);
+        assert!(done.stderr.contains(options[0]) || done.stderr.contains("ordinary user"), "{done:?}");
+    }
 }

@@ -7,7 +7,7 @@ pub mod book;
 pub mod cgroup;
 pub mod chroot;
 pub mod cleanup;
-mod common;
+pub mod common;
 pub mod diff;
 pub mod doctor;
 pub mod image;

@@ -26,7 +26,7 @@ pub fn plan(_: Option<&str>, context: &Context) -> Result<Plan> {
     let mut steps = vec![before(), make(&group)];
     let start = Step::say("Start a process in it")
         .why("It will try the same twice: before there are rules, and after.")
-        .chapter("22");
+        .chapter("28");
     let meanwhile = vec![
         Step::say("Wait until it has opened them")
             .why("The two processes take turns.")
@@ -62,7 +62,7 @@ fn make(group: &Group) -> Step {
     group.make(
         Step::say("Make a group")
             .why("A new group allows what the group above allows. There are no rules of its own yet.")
-            .chapter("22"),
+            .chapter("28"),
     )
 }
 
@@ -77,7 +77,7 @@ fn seen(group: &Group) -> Probe {
 
 // ANCHOR: rules
 fn set_rules(group: &Group) -> Step {
-    let step = Step::say("Allow two devices, and nothing else").chapter("22").look_at([seen(group)]);
+    let step = Step::say("Allow two devices, and nothing else").chapter("28").look_at([seen(group)]);
     if group.is_v2 {
         return step
             .why(
@@ -108,7 +108,7 @@ fn attempts() -> Vec<Step> {
     vec![
         Step::say("Open two devices")
             .why("Nothing is denied yet. Reading from full gives zeros, as with zero; it is writing that fails.")
-            .chapter("22")
+            .chapter("28")
             .call(open("/dev/zero", Access::O_WRONLY, "device"))
             .call(calls::close("device"))
             .call(open("/dev/full", Access::O_RDONLY, KEPT)),
@@ -116,7 +116,7 @@ fn attempts() -> Vec<Step> {
         Step::say("Wait for the rules").why("The two processes take turns.").gate(Gate::Pass(RULES)),
         Step::say("Open what the rules allow")
             .why("null for everything, zero for reading.")
-            .chapter("22")
+            .chapter("28")
             .calls([open("/dev/null", Access::O_RDWR, "device"), calls::close("device")])
             .calls([open("/dev/zero", Access::O_RDONLY, "device"), calls::close("device")]),
         Step::say("Open what they do not allow")
@@ -124,14 +124,14 @@ fn attempts() -> Vec<Step> {
                 "EPERM, as root, on nodes whose mode lets everybody in: zero to write, which worked before, and full, \
                  which no rule knows.",
             )
-            .chapter("22")
+            .chapter("28")
             .calls([refused("/dev/zero", Access::O_WRONLY), refused("/dev/full", Access::O_RDONLY)]),
         Step::say("Read from what was open before")
             .why(
                 "The rules are asked when a node is opened, not when its descriptor is used: what is open stays \
                  open. This is why a runtime sets them before the container's first process is born.",
             )
-            .chapter("22")
+            .chapter("28")
             .call(Syscall::Pread64 { fd: Value::later(KEPT), size: 4, offset: Value::Known(0) })
             .call(calls::close(KEPT)),
         own_place(),
@@ -153,7 +153,7 @@ fn own_place() -> Step {
 fn make_nodes() -> Step {
     Step::say("Make nodes")
         .why("null's rule has the m; zero's has not, so its node is not made: EPERM.")
-        .chapter("22")
+        .chapter("28")
         .call(calls::device("/tmp/hole", 1, 3))
         .call(Call::from(calls::device("/tmp/zeros", 1, 5)).refused(Errno::EPERM))
 }
@@ -161,6 +161,6 @@ fn make_nodes() -> Step {
 fn other_name() -> Step {
     Step::say("Open null by its other name")
         .why("What counts are the numbers of a node. Its name, and where it lies, are nothing to the kernel.")
-        .chapter("22")
+        .chapter("28")
         .calls([open("/tmp/hole", Access::O_WRONLY, "device"), calls::close("device")])
 }

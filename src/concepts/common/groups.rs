@@ -363,7 +363,7 @@ fn make_v1(wanted: &Wanted, path: &PathBuf) -> Step {
     };
     let chapter = match wanted.controller {
         "memory" => "23",
-        devices::CONTROLLER => "22",
+        devices::CONTROLLER => "28",
         _ => "24",
     };
     let step = Step::say(say)
@@ -411,6 +411,6 @@ fn decide_v2(rules: &[Rule]) -> Step {
              EPERM. Any node may be made, and, beside what you asked for, null, zero, full, random, urandom and \
              terminals may be opened. The program is gone with the group.",
         )
-        .chapter("22")
+        .chapter("28")
         .calls(devices::attach_program(GROUP, rules))
 }

@@ -118,7 +118,7 @@ fn more_devices(run: &Settled) -> Option<Step> {
     if run.devices.is_empty() {
         return None;
     }
-    let step = Step::say("Add the devices that you asked for").chapter("22");
+    let step = Step::say("Add the devices that you asked for").chapter("28");
     let mut folders: Vec<&PathBuf> = run.devices.iter().flat_map(|device| &device.folders).collect();
     folders.dedup();
     let step = step

@@ -228,7 +228,7 @@ pub const ROWS: &[Row] = rules! {
         EACCES => "a directory on the way may not be searched, or the file's mode does not allow this \
             access";
         EPERM => "the device rules of this process's group do not allow it, or the file is marked immutable or \
-            append-only" try "cutaway cgroup devices shows how such rules are made" read CGROUPS;
+            append-only" try "cutaway cgroup devices shows how such rules are made" read DEVICES;
         ENXIO => "no driver answers for this device node, or nobody reads the fifo" read DEVICES;
         ELOOP => "a symbolic link stands where none may be (O_NOFOLLOW), or links lead in a circle";
     }
@@ -564,14 +564,14 @@ pub const ROWS: &[Row] = rules! {
         EPERM => "loading a device program needs CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN) of the host, a user \
             namespace's are not enough; it is also refused where a group above allows no other program beside its \
             own, and before Linux 5.11 where RLIMIT_MEMLOCK is used up"
-            try "run as root on the host; on an old kernel: ulimit -l unlimited" read CGROUPS;
+            try "run as root on the host; on an old kernel: ulimit -l unlimited" read DEVICES;
         EINVAL => "the kernel was built without programs for groups (CONFIG_CGROUP_BPF), or the verifier does not \
-            accept the program: one that could read beyond what it is given, or might not end" read CGROUPS;
-        EACCES => "the verifier does not accept the program: it could read beyond what it is given" read CGROUPS;
-        EBADF => "the descriptor is no group of version 2, or no program" read CGROUPS;
+            accept the program: one that could read beyond what it is given, or might not end" read DEVICES;
+        EACCES => "the verifier does not accept the program: it could read beyond what it is given" read DEVICES;
+        EBADF => "the descriptor is no group of version 2, or no program" read DEVICES;
         E2BIG => "the program is longer than the kernel takes, or 64 programs are attached to the group already"
-            read CGROUPS;
-        ENOSYS => "the kernel was built without bpf (CONFIG_BPF_SYSCALL), or a seccomp filter hides it" read CGROUPS;
+            read DEVICES;
+        ENOSYS => "the kernel was built without bpf (CONFIG_BPF_SYSCALL), or a seccomp filter hides it" read DEVICES;
     }
     socket {
         EPROTONOSUPPORT => "the kernel was built without this netlink family" read NETWORK;

@@ -31,7 +31,7 @@ fn refuse(typed: &OsStr, rule: impl Into<crate::error::Text>) -> Error {
     Error::new(format!("device {} is refused", typed.display()))
         .rule(rule)
         .remedy("write --device /dev/NAME, --device SRC:DST or --device SRC:DST:rwm")
-        .chapter("22")
+        .chapter("28")
 }
 
 fn device(typed: &OsString, rootless: bool) -> Result<Device> {
@@ -65,7 +65,7 @@ fn device(typed: &OsString, rootless: bool) -> Result<Device> {
     let (source, meta) = source.map_err(|cause| {
         Error::io(format!("cannot use {} as a device", typed.display()), &cause)
             .remedy("name a device node of this host, such as /dev/fuse")
-            .chapter("22")
+            .chapter("28")
     })?;
     let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
     let (kind, node) = if meta.file_type().is_char_device() {
@@ -119,7 +119,7 @@ pub fn rules(args: &RunArgs, devices: &[Device], context: &Context) -> Result<Ve
     if !asked.is_empty() || restricted {
         let flag = if asked.is_empty() { "--device with an access" } else { FLAG };
         if let Place::Nowhere(why) = context.here.cgroups().place(devices::CONTROLLER, privileged) {
-            return Err(Error::new(format!("{flag} cannot be kept here")).rule(why).chapter("22"));
+            return Err(Error::new(format!("{flag} cannot be kept here")).rule(why).chapter("28"));
         }
     }
     if !privileged {
