@@ -404,7 +404,7 @@ impl Drop for Version2 {
 fn a_device_program_decides_as_its_rules_say_and_goes_with_its_group() {
     use std::os::fd::AsFd;
 
-    use cutaway::concepts::common::devices::{attach_program, harmless, program};
+    use cutaway::concepts::devices::{attach_program, harmless, program};
     use cutaway::sys::bpf::loaded;
     use cutaway::sys::{Kernel, Linux, Slot, Slots};
 
@@ -418,7 +418,9 @@ fn a_device_program_decides_as_its_rules_say_and_goes_with_its_group() {
         slots.set(&Slot::new("group"), number.into());
         for call in attach_program("group", &harmless()) {
             let returned = Linux.call(&call.syscall.resolve(&slots)).expect("the kernel takes it");
-            call.into.map(|slot| slots.set(&slot, returned.value));
+            if let Some(slot) = call.into {
+                slots.set(&slot, returned.value);
+            }
         }
     };
     attach();

@@ -7,7 +7,7 @@ pub mod book;
 pub mod cgroup;
 pub mod chroot;
 pub mod cleanup;
-pub mod common;
+mod common;
 pub mod diff;
 pub mod doctor;
 pub mod image;
@@ -19,6 +19,8 @@ pub mod ns;
 pub mod overlay;
 pub mod run;
 pub mod stats;
+
+pub use common::devices;
 
 use std::any::Any;
 use std::cell::RefCell;

@@ -374,14 +374,20 @@ fn bpf(request: &Bpf) -> Lowered {
     const BPF_F_ALLOW_MULTI: u32 = 2;
     let word = |number: u32| Part::Bytes(number.to_ne_bytes().to_vec());
     let fd = |value: &Value| match value {
-        Value::Known(fd) => word((*fd & 0xffff_ffff) as u32),
+        // -1, which no descriptor is, is -1 in 32 bits too.
+        Value::Known(fd) => word(i32::try_from(*fd).unwrap_or(-1).cast_unsigned()),
         Value::Later(_) => word(0),
     };
     let (command, name, parts, text) = match request {
         Bpf::LoadDeviceProgram { insns, license } => {
             let (count, bytes) = (insns.len(), insns.iter().flat_map(Insn::bytes).collect());
             let name = [license.known().unwrap_or_default(), vec![0]].concat();
-            let parts = vec![word(CGROUP_DEVICE), word(count as u32), Part::To(bytes), Part::To(name)];
+            let parts = vec![
+                word(CGROUP_DEVICE),
+                word(u32::try_from(count).unwrap_or(u32::MAX)),
+                Part::To(bytes),
+                Part::To(name),
+            ];
             let mut text = format!(
                 "{{prog_type=BPF_PROG_TYPE_CGROUP_DEVICE, insn_cnt={count}, insns=<program>, license="
             );

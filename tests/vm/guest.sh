@@ -223,6 +223,21 @@ groups() { # limits that are watched while they bite; the slow ones only where a
     verdict "$who: cgroup stat"
 }
 
+devices() { # rules for devices: the lesson, and a disk's node that opens nothing until a rule says so
+    lesson '' devices 'EPERM' 'member exit status 0'
+    # shellcheck disable=SC2046 # two numbers
+    disk=$(printf 'b %d:%d r' $(stat -c '0x%t 0x%T' /dev/vda))
+    read_it='head -c 1 /disk >/dev/null && echo read; : >/dev/null && head -c 1 /dev/zero | wc -c'
+    run 0 cutaway -q run -v /dev/vda:/disk -- sh -c "$read_it" && says 'Operation not permitted' 1
+    verdict "$who: a disk's node opens nothing in a container"
+    run 0 cutaway -q run -v /dev/vda:/disk --device-cgroup-rule "$disk" -- sh -c "$read_it" && says read
+    verdict "$who: with a rule for it, it does"
+    run 0 cutaway -q run --device /dev/vda:/dev/disk/one:r -- sh -c \
+        'head -c 1 /dev/disk/one >/dev/null && echo read; sh -c ": >/dev/disk/one" || true' &&
+        says read 'Operation not permitted'
+    verdict "$who: a device that was asked for is there, with the access that was asked for"
+}
+
 kinds() { # AS: each kind of namespace by itself, every claim of its story checked
     as=$1
     bad=
@@ -269,6 +284,7 @@ rest ''
 killed ''
 roots ''
 groups ''
+devices
 kinds ''
 seen_through '' 0
 deep
@@ -299,6 +315,8 @@ seen_through student $works
 [ "$cgroups" = v2 ] && refusal='is delegated to you' || refusal='is not yours to change'
 run 125 student -n cutaway -q cgroup pids && says "$refusal" 'Delegate=yes'
 verdict "$who: without a delegated group, a lesson is refused with the remedy"
+run 125 student cutaway -q cgroup devices && says 'root of the host'
+verdict "$who: rules for devices are refused with the reason"
 run 125 student -n cutaway -q run --memory 64m -- true &&
     says '--memory cannot be kept' 'delegate' 'cutaway as root'
 verdict "$who: without a delegated group, a limit is refused with the remedy"

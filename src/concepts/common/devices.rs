@@ -38,7 +38,7 @@ pub const WRITE: u8 = 4;
 /// All of them.
 pub const EVERYTHING: u8 = MKNOD | READ | WRITE;
 
-/// The largest numbers that a device has: 12 bits and 20 bits (`MINORBITS` of linux/kdev_t.h).
+/// The largest numbers that a device has: 12 bits and 20 bits (`MINORBITS` of `linux/kdev_t.h`).
 const MOST_MAJOR: u32 = (1 << 12) - 1;
 const MOST_MINOR: u32 = (1 << 20) - 1;
 
@@ -89,6 +89,7 @@ pub fn joined(rules: impl IntoIterator<Item = Rule>) -> Vec<Rule> {
 
 // ANCHOR: lines
 /// Version 1: everything is denied, then each rule allows something. One line for each write.
+#[must_use]
 pub fn write_rules(group: &std::path::Path, rules: &[Rule]) -> Vec<Call> {
     let mut all: Vec<Call> = calls::write(group.join("devices.deny"), "a").into();
     all.push(calls::open(group.join("devices.allow"), Access::O_WRONLY, OFlags::empty(), "file"));

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
 
-use super::{Insn, SIZE};
+use super::Insn;
 use crate::sys::process::adopt;
 
 const BPF_PROG_GET_FD_BY_ID: libc::c_long = 13;
@@ -16,12 +16,13 @@ const BPF_PROG_QUERY: libc::c_long = 16;
 /// The attach type of programs that decide on devices.
 pub const CGROUP_DEVICE: u32 = 6;
 /// The kernel attaches no more to one group (`BPF_CGROUP_MAX_PROGS`).
-const MOST_PROGRAMS: usize = 64;
-/// Enough for every program that is made here; of a longer one the beginning is shown.
-const MOST_INSNS: usize = 4096;
+const MOST_PROGRAMS: u32 = 64;
+/// Room for instructions: enough for every program that is made here; of a longer one the beginning is shown.
+const MOST_BYTES: u32 = 4096 * 8;
 
 /// `union bpf_attr` for `BPF_PROG_QUERY`, up to the number of programs.
 #[repr(C)]
+#[allow(clippy::struct_field_names, reason = "the names of linux/bpf.h")]
 struct Query {
     target_fd: u32,
     attach_type: u32,
@@ -61,6 +62,10 @@ struct Info {
     xlated_prog_insns: u64,
 }
 
+/// Bytes of that.
+const INFO_SIZE: u32 = 40;
+const _: () = assert!(size_of::<Info>() == INFO_SIZE as usize);
+
 /// One request of bpf(2).
 ///
 /// # Safety
@@ -79,14 +84,14 @@ unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> Result<i32, Errno> {
 /// `EINVAL` where the kernel was built without programs for groups, `EPERM` without `CAP_NET_ADMIN`, `EBADF` for a
 /// descriptor that is no group of version 2.
 pub fn device_programs(group: BorrowedFd<'_>) -> Result<Vec<u32>, Errno> {
-    let mut ids = vec![0_u32; MOST_PROGRAMS];
+    let mut ids = vec![0_u32; MOST_PROGRAMS as usize];
     let mut query = Query {
         target_fd: group.as_raw_fd().cast_unsigned(),
         attach_type: CGROUP_DEVICE,
         query_flags: 0,
         attach_flags: 0,
         prog_ids: ids.as_mut_ptr().expose_provenance() as u64,
-        prog_cnt: MOST_PROGRAMS as u32,
+        prog_cnt: MOST_PROGRAMS,
         padding: 0,
     };
     // SAFETY: the structure is that of the command, and there is room for `prog_cnt` numbers at `prog_ids`.
@@ -112,15 +117,15 @@ pub fn program(id: u32) -> Result<OwnedFd, Errno> {
 /// # Errors
 /// `EPERM` where the caller may not ask.
 pub fn instructions(program: BorrowedFd<'_>) -> Result<Vec<Insn>, Errno> {
-    let mut room = vec![0_u8; MOST_INSNS * SIZE];
+    let mut room = vec![0_u8; MOST_BYTES as usize];
     let mut info = Info {
-        xlated_prog_len: room.len() as u32,
+        xlated_prog_len: MOST_BYTES,
         xlated_prog_insns: room.as_mut_ptr().expose_provenance() as u64,
         ..Info::default()
     };
     let mut attr = InfoByFd {
         bpf_fd: program.as_raw_fd().cast_unsigned(),
-        info_len: size_of::<Info>() as u32,
+        info_len: INFO_SIZE,
         info: (&raw mut info).expose_provenance() as u64,
     };
     // SAFETY: the structures are those of the command; at `info` is room for `info_len` bytes, and at the address in it
