@@ -7,9 +7,10 @@
 use std::path::{Path, PathBuf};
 
 use crate::concepts::Context;
+use crate::concepts::common::devices;
 use crate::plan::{Bulk, Call, Plan, Spawn, Step, Undo, Wait, calls};
 use crate::probe::{Place, helpers};
-use crate::sys::flags::{CloneFlags, MsFlags, Signal};
+use crate::sys::flags::{CloneFlags, MsFlags, OFlags, Signal};
 use crate::sys::netlink::{Message, Request};
 use crate::sys::{Slot, Syscall, Value};
 use calls::mount;
@@ -27,6 +28,7 @@ pub const PROC: &str = "Mount a proc file system of the new pid namespace";
 pub const SYS: &str = "Mount a sysfs of the new network namespace";
 pub const LOOPBACK: &str = "Bring the loopback interface up";
 pub const JOIN: &str = "Move a process into the groups";
+pub const RULES: &str = "Say which devices a group may use";
 
 /// The kinds of namespace: the flag, the name and the sentence.
 pub const KINDS: [(CloneFlags, &str, &str); 7] = [
@@ -351,6 +353,10 @@ impl Trials<'_> {
             }
             steps.push(step.attempts(calls::write(group.join(file), value)));
         }
+        // Only root of the host sets rules for devices; in a user namespace none are needed.
+        if !self.rootless {
+            steps.push(self.device_rules(&join));
+        }
         if join.is_empty() {
             steps.push(Step::say(JOIN).chapter("22").skip("there is no group"));
             return steps;
@@ -363,6 +369,36 @@ impl Trials<'_> {
         let start = Step::say("Start a child to put into the groups").why("It leaves them by ending.");
         steps.extend(child(start, "member", vec![enter]));
         steps
+    }
+}
+
+impl Trials<'_> {
+    /// Rules for devices, in a group of their own or in one that is there already; `made` are files of those.
+    fn device_rules(&self, made: &[PathBuf]) -> Step {
+        const GROUP: &str = "group for devices";
+        let step = Step::say(RULES).chapter("28").why(
+            "Without rules, a device node that finds its way into a container opens the host's device: lines of text \
+             on version 1, a program for the kernel on version 2.",
+        );
+        let place = self.context.here.cgroups().place(devices::CONTROLLER, true);
+        let (parent, is_v2) = match place {
+            Place::V1(parent) => (parent, false),
+            Place::V2 { parent, .. } => (parent, true),
+            Place::Nowhere(why) => return step.skip(why),
+        };
+        let group = parent.join(format!("cutaway-{}", self.name));
+        let step = if made.iter().any(|file| file.starts_with(&group)) {
+            step
+        } else {
+            step.attempts([calls::mkdir(&group, 0o755)]).undo(undo(&group))
+        };
+        if is_v2 {
+            step.attempts([calls::open_path(&group, OFlags::O_DIRECTORY, GROUP)])
+                .attempts(devices::attach_program(GROUP, &devices::harmless()))
+                .attempts([calls::close(GROUP)])
+        } else {
+            step.attempts(devices::write_rules(&group, &devices::harmless()))
+        }
     }
 }
 
@@ -403,6 +439,7 @@ mod tests {
             for say in [USER, POWER, TMPFS, DEVICE, OVERLAY, PIVOT, STATE, PROC, SYS, LOOPBACK, JOIN] {
                 assert!(says.contains(&say), "{say}");
             }
+            assert_eq!(says.contains(&RULES), context.here.is_privileged());
         }
     }
 

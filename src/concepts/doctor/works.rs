@@ -3,7 +3,8 @@
 use super::facts::Facts;
 use super::judge::{Judgement, judge, no_groups};
 use super::trials::{
-    CONTROLLERS, DEVICE, JOIN, KINDS, LOOPBACK, OVERLAY, PIVOT, POWER, PRIVATE, PROC, STATE, SYS, TMPFS, USER,
+    CONTROLLERS, DEVICE, JOIN, KINDS, LOOPBACK, OVERLAY, PIVOT, POWER, PRIVATE, PROC, RULES, STATE, SYS,
+    TMPFS, USER,
 };
 use crate::concepts::book::{CHAPTERS, Chapter};
 use crate::concepts::common::trials::{Came, Refusal};
@@ -92,7 +93,7 @@ fn works(lacking: &[&Finding]) -> Works {
 }
 
 /// What is tried: a name, the sentence of the step, and whether `run` needs it, as root and as an ordinary user.
-fn tried() -> Vec<(&'static str, &'static str, [bool; 2])> {
+fn tried(privileged: bool) -> Vec<(&'static str, &'static str, [bool; 2])> {
     const ALWAYS: [bool; 2] = [true, true];
     const ROOTLESS: [bool; 2] = [false, true];
     const NEVER: [bool; 2] = [false, false];
@@ -114,6 +115,9 @@ fn tried() -> Vec<(&'static str, &'static str, [bool; 2])> {
     ]);
     // Without groups a container runs too, only without limits.
     all.extend(CONTROLLERS.iter().map(|(controller, say, ..)| (group_name(controller), *say, NEVER)));
+    if privileged {
+        all.push(("rules for devices", RULES, NEVER));
+    }
     all.push(("joining groups", JOIN, NEVER));
     all
 }
@@ -131,8 +135,11 @@ impl Findings {
             };
             Finding { name, say, came, needed: needed[rootless], judgement }
         };
-        let mut findings =
-            Self { all: tried().into_iter().map(one).collect(), commands: Vec::new(), chapters: Vec::new() };
+        let mut findings = Self {
+            all: tried(facts.privileged).into_iter().map(one).collect(),
+            commands: Vec::new(),
+            chapters: Vec::new(),
+        };
         let _ = context;
         findings.commands =
             ALL.iter().map(|concept| (concept.name, findings.command(concept.name, facts))).collect();
