@@ -11,6 +11,7 @@ use super::style::{Glyph, Paint, Style, count};
 use crate::plan::number::{self, Numbered};
 use crate::plan::{Action, Bulk, Call, Gate, Plan, Step, Undo, Until, Wait, Watch};
 use crate::probe::Probe;
+use crate::sys::syscall::Bpf;
 use crate::sys::{Errno, Syscall, manual};
 
 /// The whole plan. `command` is what the user typed, `--explain` included or not; `verbose` is `-v`.
@@ -174,6 +175,18 @@ fn one_call(
     let text = format!("{}{into}{expected}", call.syscall);
     lanes.call(actor, &text, Paint::Plain, None, style)
         + &meaning(&call.syscall, actor, seen, lanes, style, verbose)
+        + &content(&call.syscall, actor, lanes, style, verbose)
+}
+
+/// With `-v`: the instructions of a program, which the notation only counts.
+fn content(call: &Syscall, actor: &str, lanes: &mut Lanes, style: &Style, verbose: bool) -> String {
+    let Syscall::Bpf(Bpf::LoadDeviceProgram { insns, .. }) = call else { return String::new() };
+    if !verbose {
+        return String::new();
+    }
+    let (_, left) = lanes.label(actor, style);
+    let line = |(at, insn)| indented(&format!("{at:>3}: {insn}"), left, Paint::Dim, style);
+    insns.iter().enumerate().map(line).collect()
 }
 
 /// With `-v`: the man page and what the call does, once for each name.
@@ -371,6 +384,7 @@ mod tests {
     use super::*;
     use crate::plan::Spawn;
     use crate::probe::Claim;
+    use crate::sys::bpf::Insn;
     use crate::sys::flags::{CloneFlags, MntFlags, Signal};
     use crate::sys::{Slot, Text};
 
@@ -483,5 +497,16 @@ mod tests {
     #[test]
     fn words_are_quoted_as_a_shell_needs_it() {
         assert_eq!(["a", "a b", "", "it's"].map(quoted), ["a", "'a b'", "''", "'it'\\''s'"]);
+    }
+
+    #[test]
+    fn with_verbose_a_program_is_listed() {
+        let load =
+            Bpf::LoadDeviceProgram { insns: vec![Insn::set(0, 1), Insn::exit()], license: "MIT".into() };
+        let mut plan = Plan::new("test");
+        plan.steps = vec![Step::say("Load it").call(Syscall::Bpf(load))];
+        let listed = explain(&plan, &[], &Style::plain(), true);
+        assert!(listed.contains("0: r0 = 1\n") && listed.contains("1: exit\n"), "{listed}");
+        assert!(!explain(&plan, &[], &Style::plain(), false).contains("r0 = 1"));
     }
 }
