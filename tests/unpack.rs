@@ -14,7 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use cutaway::image::unpack::{Limits, Options, adopt, unpack};
+use cutaway::image::unpack::{Below, Limits, Options, unpack};
 use cutaway::sys::tree::{Tally, remove_tree};
 use tar::{Tar, record};
 use world::{Who, World, listing, mount, root, skip, with_own_mounts, xattr};
@@ -687,6 +687,28 @@ fn a_sparse_claim_is_not_written_out() {
     assert!(error.to_string().contains("leave the file"));
 }
 
+/// Unpacks layers, the lowest first, to directories `1`, `2` and so on, and lays them on each other. Returns how many
+/// calls that took.
+fn lay(dir: &Path, layers: &[Vec<u8>], own: &Options<'_>) -> u64 {
+    let place = |at: usize| dir.join((at + 1).to_string());
+    let all = (0..).zip(layers).map(|(at, archive)| {
+        fs::create_dir(place(at)).unwrap();
+        unpack(&mut &archive[..], &place(at), &Options { lowest: at == 0, ..own.clone() }).unwrap()
+    });
+    let all = all.collect::<Vec<_>>();
+    let mut below = Below::asked_by((1..).zip(all.iter().map(|layer| &*layer.implicit)));
+    let mut tally = Tally::default();
+    for (at, layer) in all.iter().enumerate() {
+        below.lay((at + 1, &place(at)), (&layer.implicit, layer.opaque_root), &mut tally).unwrap();
+    }
+    tally.rows().map(|(_, count)| count).sum()
+}
+
+/// What the user who runs the tests unpacks with.
+fn own_options() -> Options<'static> {
+    if rustix::process::geteuid().is_root() { Options::privileged() } else { Options::unprivileged() }
+}
+
 /// Layers as overlayfs shows them, which is what all this is for.
 #[test]
 fn overlayfs_shows_what_the_image_means() {
@@ -696,9 +718,7 @@ fn overlayfs_shows_what_the_image_means() {
     }
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
-    for name in ["mnt", "lower", "upper"] {
-        fs::create_dir(path(name)).unwrap();
-    }
+    fs::create_dir(path("mnt")).unwrap();
     let lower = t()
         .file("gone", "")
         .file("stays", "old")
@@ -718,13 +738,9 @@ fn overlayfs_shows_what_the_image_means() {
         .file("again/.wh.moot", "")
         .file("tmp/x/y", "")
         .end();
-    unpack(&mut &lower[..], &path("lower"), &Options { lowest: true, ..Options::privileged() }).unwrap();
-    let unpacked = unpack(&mut &upper[..], &path("upper"), &Options::privileged()).unwrap();
-    let covering =
-        adopt(&path("upper"), &unpacked.implicit, &[&path("lower")], &mut Tally::default()).unwrap();
-    assert!(covering.is_empty());
+    lay(dir.path(), &[lower, upper], &Options::privileged());
     with_own_mounts(|| {
-        let options = format!("lowerdir={}:{}", path("upper").display(), path("lower").display());
+        let options = format!("lowerdir={}:{}", path("2").display(), path("1").display());
         if let Err(errno) = mount("overlay", &path("mnt"), &options) {
             return skip(test, &format!("overlayfs cannot be mounted: {errno}"));
         }
@@ -748,24 +764,72 @@ fn overlayfs_shows_what_the_image_means() {
     });
 }
 
+/// The mode of a directory that has been laid on others.
+fn mode_of(dir: &Path, name: &str) -> u32 {
+    fs::metadata(dir.join(name)).unwrap().mode() & 0o7777
+}
+
 #[test]
 fn a_directory_does_not_take_after_one_that_an_opaque_directory_hides() {
     let dir = tempfile::tempdir().unwrap();
-    let own =
-        if rustix::process::geteuid().is_root() { Options::privileged() } else { Options::unprivileged() };
     let closed = |name: &str| t().dir("d").with(b'5', name, |header| header.mode = 0o700);
     let lower = closed("d/e").with(b'5', "d/f", |header| header.mode = 0o700).end();
     let middle = closed("d").file("d/.wh..wh..opq", "").with(b'5', "d/f", |header| header.mode = 0o711).end();
     let upper = t().file("d/e/x", "").file("d/f/x", "").end();
-    let mut implicit = Vec::new();
-    for (name, archive) in [("lower", lower), ("middle", middle), ("upper", upper)] {
-        fs::create_dir(dir.path().join(name)).unwrap();
-        implicit = unpack(&mut &archive[..], &dir.path().join(name), &own).unwrap().implicit;
+    // An opaque directory of its own hides as much as one of a layer in between.
+    let top = t().file("d/.wh..wh..opq", "").file("d/f/y", "").end();
+    lay(dir.path(), &[lower, middle, upper, top], &own_options());
+    let modes = ["3/d", "3/d/e", "3/d/f", "4/d", "4/d/f"].map(|name| mode_of(dir.path(), name));
+    assert_eq!(modes, [0o700, 0o755, 0o711, 0o700, 0o755]);
+}
+
+#[test]
+fn a_directory_takes_after_the_topmost_one_that_it_covers() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_mode = |mode, name: &str| t().with(b'5', name, |header| header.mode = mode);
+    let layers = [
+        with_mode(0o1777, "a").dir("b").with(b'5', "b/c", |header| header.mode = 0o700).end(),
+        with_mode(0o711, "a").file(".wh.b", "").end(),
+        t().file("a/x", "").file("b/c/x", "").end(),
+        // It is seen through a layer that has taken after another one itself.
+        t().file("a/y", "").file("b/c/y", "").end(),
+        t().file(".wh..wh..opq", "").file("a/z", "").end(),
+        t().symlink("a", "elsewhere").end(),
+        with_mode(0o750, "a").file("b/c/z", "").end(),
+        t().file("a/w", "").end(),
+    ];
+    lay(dir.path(), &layers, &own_options());
+    let modes = ["3/a", "3/b/c", "4/a", "4/b/c", "5/a", "7/b/c", "8/a"].map(|name| mode_of(dir.path(), name));
+    assert_eq!(modes, [0o711, 0o755, 0o711, 0o755, 0o755, 0o755, 0o750]);
+}
+
+/// A user without root has to look at what is in a directory before it gets a mode that keeps him out.
+#[test]
+fn a_directory_takes_after_one_that_keeps_its_owner_out() {
+    let test = "a_directory_takes_after_one_that_keeps_its_owner_out";
+    if !root(test) {
+        return;
     }
-    let path = |name: &str| dir.path().join(name);
-    adopt(&path("upper"), &implicit, &[&path("middle"), &path("lower")], &mut Tally::default()).unwrap();
-    let mode = |name: &str| fs::metadata(path(name)).unwrap().mode() & 0o7777;
-    assert_eq!([mode("upper/d"), mode("upper/d/e"), mode("upper/d/f")], [0o700, 0o755, 0o711]);
+    let world = World::new();
+    std::os::unix::fs::chown(world.target(), Some(65_534), Some(65_534)).unwrap();
+    let layers = [
+        t().with(b'5', "d", |header| header.mode = 0).end(),
+        t().file("d/x", "").end(),
+        t().file("d/y", "").end(),
+    ];
+    World::as_nobody(|| lay(&world.target(), &layers, &Options::unprivileged()));
+    assert_eq!(["2/d", "3/d"].map(|name| mode_of(&world.target(), name)), [0, 0]);
+}
+
+#[test]
+fn laying_many_layers_on_each_other_takes_calls_for_each_and_not_for_each_pair() {
+    let calls = |count: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let own_directory = |at: usize| t().file(format!("srv/{at}/file"), "").file("etc/changed", "").end();
+        lay(dir.path(), &(0..count).map(own_directory).collect::<Vec<_>>(), &own_options())
+    };
+    let (few, many) = (calls(10), calls(40));
+    assert!(many <= 4 * few + 20, "{few} calls for 10 layers, {many} for 40");
 }
 
 #[test]

@@ -8,7 +8,7 @@
 //!
 //! A layer is unpacked on its own, with nothing below it, so that all layers of an image can be unpacked at the same
 //! time. What this cannot know, the attributes of directories that only lower layers list, is returned as
-//! [`Unpacked::implicit`] and made good by [`adopt`] when all layers are there.
+//! [`Unpacked::implicit`] and made good by [`Below`] when all layers are there.
 
 mod adopt;
 pub mod archive;
@@ -29,7 +29,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-pub use adopt::adopt;
+pub use adopt::Below;
 pub use counts::{Counts, Noted};
 pub use list::{ListOptions, Tree, fetch, list};
 pub use names::{clean, shown, shown_whole};
@@ -135,7 +135,7 @@ pub struct Unpacked {
     /// The directories that the archive does not list but puts something into, parents first; empty for the root.
     ///
     /// overlayfs shows a directory with the attributes it has in the topmost layer. These were made with
-    /// mode 0755, so a lower layer's attributes would be hidden: see [`adopt`]. When this is empty, the unpacked
+    /// mode 0755, so a lower layer's attributes would be hidden: see [`Below`]. When this is empty, the unpacked
     /// layer depends on nothing below it.
     pub implicit: Vec<PathBuf>,
     /// Whether the archive makes the root opaque. overlayfs has no such thing (it merges the roots of
