@@ -611,6 +611,47 @@ fn what_an_ordinary_user_cannot_keep_is_counted() {
     assert_eq!((counts.tally.fchown, counts.tally.fchownat), (0, 0));
 }
 
+#[test]
+fn an_ordinary_user_gets_what_root_gets_but_for_names_of_devices() {
+    let test = "an_ordinary_user_gets_what_root_gets_but_for_names_of_devices";
+    if !root(test) {
+        return;
+    }
+    let null = || t().device(b'3', "null", 1, 3);
+    for (archive, not_made) in [
+        (null().hard_link("zero", "null").hard_link("third", "./zero"), vec!["null", "zero", "third"]),
+        (null().file("null", "x").hard_link("b", "null"), vec!["null"]),
+        (t().file("null", "x").device(b'4', "null", 8, 0).hard_link("d/n", "null"), vec!["null", "d/n"]),
+        (null().file("b", "x").hard_link("b", "null"), vec!["null", "b"]),
+        (null().dir("b").file("b/c", "x").hard_link("b", "null"), vec!["null", "b"]),
+        (
+            t().symlink("l", "d").device(b'3', "d/null", 1, 3).hard_link("l/n", "l/null"),
+            vec!["d/null", "l/n"],
+        ),
+        (null().dir("null").file("null/x", "x"), vec!["null"]),
+        (null().symlink("l", "null").file("a", "x").file("l/x", ""), vec![]),
+        (null().file("null/x", ""), vec![]),
+        (null().hard_link("a/b", "null").file("a/b/c", ""), vec![]),
+        (null().hard_link("a", "null").hard_link("a/x", "a"), vec![]),
+        (t().device(b'3', "a/null", 1, 3).hard_link("a", "a/null"), vec![]),
+    ] {
+        let unpacked = |who| {
+            let world = World::new();
+            let unpacked = world.unpack(&archive.clone().end(), who);
+            let mut there = listing(&world.target());
+            there.retain(|line| !line.starts_with(['c', 'b']));
+            let refused = unpacked.as_ref().err().map(|error| error.to_string());
+            (refused.is_none().then_some(there), refused, unpacked.ok())
+        };
+        let (as_root, refused_root, _) = unpacked(Who::Privileged);
+        let (as_user, refused_user, report) = unpacked(Who::Ordinary);
+        assert_eq!((as_root, refused_root), (as_user, refused_user), "{not_made:?}");
+        let noted = report.map(|report| report.counts.not_kept_devices).unwrap_or_default();
+        assert_eq!((noted.count, noted.examples.len()), (not_made.len() as u64, not_made.len()));
+        assert_eq!(noted.examples, not_made);
+    }
+}
+
 /// Files of all kinds, as a shell makes them.
 const TREE: &str = r"
     set -e; mkdir tree; cd tree; mkdir -p a/b; echo one > a/one; ln a/one a/b/two; ln -s ../one a/b/link

@@ -214,7 +214,11 @@ impl<'o> Extractor<'o> {
         let directory = self.directories.open(parent, tally)?;
         match make(tally, directory) {
             Err(taken) if taken.errno == Errno::EXIST => {}
-            placed => return Ok(placed?),
+            placed => {
+                let placed = placed?;
+                self.directories.made(parent, base);
+                return Ok(placed);
+            }
         }
         self.directories.remove(parent, base, tally)?;
         self.keep.counts.replaced += 1;
@@ -330,8 +334,13 @@ impl<'o> Extractor<'o> {
         }
         match linked {
             Ok(()) => {
+                self.directories.made(parent, base);
                 self.keep.counts.hard_links += 1;
                 Ok(())
+            }
+            Err(failed) if failed.errno == Errno::NOENT && self.directories.is_left_out(from, old) => {
+                self.leave_out_device(entry, parent, base)?;
+                if self.directories.get(from).gone { Err(missing()) } else { Ok(()) }
             }
             Err(failed) if failed.errno == Errno::NOENT => Err(missing()),
             Err(failed) => Err(failed.into()),
@@ -353,20 +362,28 @@ impl<'o> Extractor<'o> {
             _ => Node::Block(major, minor),
         };
         if !self.options.privileged {
-            self.keep.counts.not_kept_devices.note(&entry.name);
-            return Ok(());
+            return self.leave_out_device(entry, parent, base);
         }
         match self.node(entry, parent, base, node) {
-            Err(Fault::Call(Failed { errno: Errno::PERM, .. })) => {
-                self.keep.counts.not_kept_devices.note(&entry.name);
-                Ok(())
-            }
+            Err(Fault::Call(Failed { errno: Errno::PERM, .. })) => self.leave_out_device(entry, parent, base),
             made => {
                 made?;
                 self.keep.counts.devices += 1;
                 self.describe_at(entry, parent, base)
             }
         }
+    }
+
+    /// A name of a device that this user may not make: its own, or that of a hard link to it. Apart from that the layer
+    /// becomes what it is for root: an earlier entry of the name is replaced, and nothing can be in it. (umoci makes an
+    /// empty file without permissions in its place, and links to that. Nothing is the more honest device: a program that
+    /// looks for one finds out that it is missing.)
+    fn leave_out_device(&mut self, entry: &Entry, parent: Id, base: &[u8]) -> Result<(), Fault> {
+        let keep = &mut self.keep;
+        let replaced = self.directories.leave_out(parent, base, &mut keep.counts.tally)?;
+        keep.counts.replaced += u64::from(replaced);
+        keep.counts.not_kept_devices.note(&entry.name);
+        Ok(())
     }
 
     fn node(&mut self, entry: &Entry, parent: Id, base: &[u8], node: Node) -> Result<(), Fault> {

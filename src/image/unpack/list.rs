@@ -647,7 +647,10 @@ mod tests {
             header.set_entry_type(*kind);
             header.set_mode(0o644);
             let data = if kind.is_file() { text.as_bytes() } else { b"" };
-            if !kind.is_file() {
+            if *kind == C {
+                header.set_device_major(1).unwrap();
+                header.set_device_minor(3).unwrap();
+            } else if !kind.is_file() {
                 header.set_link_name_literal(text).unwrap();
             }
             header.set_size(data.len() as u64);
@@ -677,7 +680,7 @@ mod tests {
         tree.walk().into_iter().map(shown).collect()
     }
 
-    use tar::EntryType::{Directory as D, Link as L, Regular as F, Symlink as S};
+    use tar::EntryType::{Char as C, Directory as D, Link as L, Regular as F, Symlink as S};
 
     #[test]
     fn names_lead_through_links_and_never_out() {
@@ -798,6 +801,8 @@ mod tests {
                 // In an opaque directory there is nothing to hide, and overlayfs would show the device.
                 What::Whiteout if below_opaque(node) => continue,
                 What::Whiteout => "whiteout".to_owned(),
+                // An ordinary user makes no devices.
+                What::Char => continue,
                 _ => format!("{} x{}", inode.size, inode.names),
             };
             all.insert(String::from_utf8(tree.path(node)).unwrap(), what);
@@ -811,6 +816,7 @@ mod tests {
                 &["a", "b", "a/b", "a/b/c", "b/../c", "../a", "l", "l/a", "l/l/b", "./b/a"][..],
             )
         };
+        let device_or_not = || prop::sample::select(&["c", "a", "a/b", "l/d", "c/x"][..]);
         let hidden = [".wh.a", "a/.wh.b", "l/.wh.a", "a/.wh..wh..opq", "a/b/.wh.c", ".wh.l"];
         let target = prop::sample::select(&["a", "/b", "../a/b", "l", "a/..", "nowhere/at/all"][..]);
         prop_oneof![
@@ -819,6 +825,9 @@ mod tests {
             3 => (name(), target).prop_map(|(name, target)| (name, S, target)),
             2 => (name(), name()).prop_map(|(name, target)| (name, L, target)),
             2 => prop::sample::select(hidden.to_vec()).prop_map(|name| (name, F, "")),
+            2 => prop::sample::select(&["c", "a/b", "l/d"][..]).prop_map(|name| (name, C, "")),
+            2 => (device_or_not(), device_or_not()).prop_map(|(name, target)| (name, L, target)),
+            1 => device_or_not().prop_map(|name| (name, F, "333")),
         ]
     }
 
@@ -834,6 +843,9 @@ mod tests {
                 (Ok(tree), Ok(unpacked)) => {
                     let mut found = BTreeMap::new();
                     on_disk(dir.path(), dir.path(), &mut found);
+                    // What has no device does not hide the name of one below either, as far as the layer does not say so.
+                    let is_device = |name: &str| tree.find(name.as_bytes()).is_some_and(|it| tree.inode(it).what == What::Char);
+                    found.retain(|name, what| what != "whiteout" || !is_device(name));
                     prop_assert_eq!(as_listed(tree), found, "{:?}", items);
                     prop_assert_eq!(tree.inodes[0].opaque, unpacked.opaque_root);
                 }
