@@ -16,7 +16,7 @@ use std::process::Command;
 
 use cutaway::image::unpack::{Below, Limits, Options, unpack};
 use cutaway::sys::tree::{Tally, remove_tree};
-use tar::{Tar, record};
+use tar::{Tar, extended, of_all_kinds, record};
 use world::{Who, World, listing, mount, root, skip, with_own_mounts, xattr};
 
 /// What becomes of an archive.
@@ -952,25 +952,7 @@ fn damaged_archives_neither_panic_nor_escape() {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(3);
     let world = World::new();
     let sentinel = world.sentinel().to_str().unwrap().to_owned();
-    let sparse =
-        [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"99")];
-    let valid = t()
-        .dir("d")
-        .file("d/a", "abc")
-        .symlink("d/l", &sentinel)
-        .file("d/l/x", "")
-        .hard_link("h", "d/a")
-        .file("d/.wh.b", "")
-        .file("d/.wh..wh..opq", "")
-        .device(b'3', "c", 1, 3)
-        .with(b'6', "p", |_| {})
-        .pax(&[("path", b"long/../../er"), ("mtime", b"-1.5"), ("SCHILY.xattr.user.a", b"b")])
-        .file("x", "y")
-        .pax(&sparse)
-        .file("s", [&b"1\n5\n3\n"[..], &[0; 506], b"abc"].concat())
-        .with(b'L', "L", |header| header.data = b"gnu/long\0".to_vec())
-        .file("z", "z")
-        .end();
+    let valid = of_all_kinds(&sentinel).and(&extended()).end();
     let (mut seed, mut unpacked) = (Seed(1), 0);
     for round in 0_u32.. {
         if std::time::Instant::now() > end {

@@ -16,14 +16,11 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Fault;
-use super::names::{self, Meaning};
+use super::names::{self, MOST_LINKS, Meaning, components};
 use crate::sys::tree::{Errno, Failed, Tally, remove_below};
 
 /// How many directories are kept open. Archives are written directory by directory, so a few are enough.
 const SLOTS: usize = 48;
-
-/// How many links a name may lead through before it is taken for a loop; the kernel's own number.
-const MOST_LINKS: u32 = 40;
 
 /// Permissions of a directory that the archive does not list, until a lower layer says better.
 pub const IMPLICIT_MODE: u32 = 0o755;
@@ -394,7 +391,7 @@ impl Directories {
                 return Err(Fault::rule("a directory on its way would have a name of a whiteout (`.wh.`)"));
             }
             if self.is_left_out(here, name) {
-                return Err(no_directory(name));
+                return Err(Fault::no_directory(name));
             }
             let parent = self.open(here, tally)?;
             match tally.mkdirat(parent, name, IMPLICIT_MODE) {
@@ -407,21 +404,10 @@ impl Directories {
         match tally.readlinkat(parent, name) {
             Ok(target) => Ok(Unknown::Link(target)),
             Err(missing) if missing.errno == Errno::NOENT => Ok(Unknown::Missing),
-            Err(other) if other.errno == Errno::INVAL => Err(no_directory(name)),
+            Err(other) if other.errno == Errno::INVAL => Err(Fault::no_directory(name)),
             Err(failed) => Err(failed.into()),
         }
     }
-}
-
-/// A name leads through something else than a directory or a link.
-fn no_directory(name: &[u8]) -> Fault {
-    Fault::Rule(format!("`{}` on its way is no directory in this layer", names::shown(name)).into(), None)
-}
-
-/// The components of a name or of a link's target, without those that stay where they are.
-fn components(name: &[u8]) -> impl Iterator<Item = Box<[u8]>> {
-    let parts = name.split(|&byte| byte == b'/');
-    parts.filter(|part| !part.is_empty() && part != b".").map(Box::from)
 }
 
 /// A clean name as its first component and what comes after it.

@@ -9,13 +9,10 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::archive::{Archive, Entry, Kind};
-use super::names::{self, Meaning};
-use super::{Fault, Limits, counts::Noted};
+use super::names::{self, MOST_LINKS, Meaning, components};
+use super::{Fault, Limits, check_device, counts::Noted};
 use crate::error::{Error, Result};
 use crate::image::digest::{Digest, Hasher};
-
-/// How many links a name may lead through before it is taken for a loop; the kernel's own number.
-const MOST_LINKS: u32 = 40;
 
 /// The most bytes of names, targets and attributes that are kept of one layer.
 const MOST_TEXT: u64 = 1 << 30;
@@ -272,25 +269,9 @@ impl<'o> Lister<'o> {
     }
 
     fn check_limits(&mut self, entry: &Entry) -> Result<(), Fault> {
-        let limits = &self.options.limits;
-        if self.tree.entries > limits.entries {
-            return Err(Fault::limit("the layer has more than", limits.entries, "entries", "--max-entries"));
-        }
-        if entry.name.len() > limits.path || entry.link.len() > limits.path {
-            let limit = limits.path as u64;
-            return Err(Fault::limit("its name or target is longer than", limit, "bytes", "--max-path"));
-        }
+        self.claimed = self.options.limits.admit(entry, self.tree.entries, self.claimed)?;
         if entry.name.split(|&byte| byte == b'/').any(|component| component.len() > 255) {
             return Err(Fault::rule("a component of a name has at most 255 bytes"));
-        }
-        self.claimed = self.claimed.saturating_add(entry.real_size());
-        if self.claimed > limits.bytes {
-            return Err(Fault::limit(
-                "the layer's files are more than",
-                limits.bytes,
-                "bytes",
-                "--max-bytes",
-            ));
         }
         let attributes: usize = entry.xattrs.iter().map(|(key, value)| key.len() + value.len()).sum();
         self.text += (entry.name.len() + entry.link.len() + attributes) as u64;
@@ -323,10 +304,7 @@ impl<'o> Lister<'o> {
                 return Err(Fault::rule("it is a symbolic link to nothing"));
             }
             Kind::Char | Kind::Block => {
-                // The kernel keeps 12 and 20 bits.
-                if entry.device.0 >= 1 << 12 || entry.device.1 >= 1 << 20 {
-                    return Err(Fault::rule("its device number is larger than the kernel's 12 and 20 bits"));
-                }
+                check_device(entry.device)?;
                 if entry.kind == Kind::Char && entry.device == (0, 0) {
                     self.tree.left_out.note(&entry.name);
                     return Ok(());
@@ -372,13 +350,7 @@ impl<'o> Lister<'o> {
 
     /// A second name for what the archive has made before.
     fn hard_link(&mut self, entry: &Entry, parent: u32, base: &[u8]) -> Result<(), Fault> {
-        let missing = || {
-            let target = names::shown(&entry.link);
-            Fault::Rule(
-                format!("the target `{target}` of the hard link is not in this layer").into(),
-                Some("a hard link names a file of its own archive; one of a lower layer must be repeated in full".into()),
-            )
-        };
+        let missing = || Fault::no_target(&entry.link);
         let mut target = Vec::new();
         names::clean(&entry.link, &mut target);
         let (directory, old) = names::split(&target);
@@ -514,13 +486,7 @@ impl<'o> Lister<'o> {
                     let target: Vec<_> = components(&inode.link).collect();
                     target.into_iter().rev().for_each(|component| pending.push_front(component));
                 }
-                _ => {
-                    let text = names::shown(&component);
-                    return Err(Fault::Rule(
-                        format!("`{text}` on its way is no directory in this layer").into(),
-                        None,
-                    ));
-                }
+                _ => return Err(Fault::no_directory(&component)),
             }
         }
         Ok(Some(here))
@@ -624,12 +590,6 @@ impl Tree {
     pub fn file_bytes(&self) -> u64 {
         self.inodes.iter().map(|inode| inode.stored).sum()
     }
-}
-
-/// The components of a name or of a link's target, without those that stay where they are.
-fn components(name: &[u8]) -> impl Iterator<Item = Box<[u8]>> {
-    let parts = name.split(|&byte| byte == b'/');
-    parts.filter(|part| !part.is_empty() && part != b".").map(Box::from)
 }
 
 #[cfg(test)]

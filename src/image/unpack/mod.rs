@@ -87,6 +87,24 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Checks an entry, the `number`th of its layer, whose files are `bytes` together so far; gives what they are with it.
+    fn admit(&self, entry: &Entry, number: u64, bytes: u64) -> Result<u64, Fault> {
+        if number > self.entries {
+            return Err(Fault::limit("the layer has more than", self.entries, "entries", "--max-entries"));
+        }
+        if entry.name.len() > self.path || entry.link.len() > self.path {
+            let limit = self.path as u64;
+            return Err(Fault::limit("its name or target is longer than", limit, "bytes", "--max-path"));
+        }
+        let bytes = bytes.saturating_add(entry.real_size());
+        if bytes > self.bytes {
+            return Err(Fault::limit("the layer's files are more than", self.bytes, "bytes", "--max-bytes"));
+        }
+        Ok(bytes)
+    }
+}
+
 /// Called now and then with the bytes of the archive read so far; an error ends the unpacking.
 pub type Progress<'a> = &'a (dyn Fn(u64) -> Result<()> + 'a);
 
@@ -194,6 +212,23 @@ impl Fault {
         Self::Rule(text.into(), None)
     }
 
+    /// A hard link to what the archive does not have.
+    fn no_target(link: &[u8]) -> Self {
+        let target = shown(link);
+        Self::Rule(
+            format!("the target `{target}` of the hard link is not in this layer").into(),
+            Some(
+                "a hard link names a file of its own archive; one of a lower layer must be repeated in full"
+                    .into(),
+            ),
+        )
+    }
+
+    /// A name that leads through something else than a directory or a link.
+    fn no_directory(name: &[u8]) -> Self {
+        Self::Rule(format!("`{}` on its way is no directory in this layer", shown(name)).into(), None)
+    }
+
     /// A limit that is exceeded, with the flag that sets it.
     fn limit(exceeded: &str, limit: u64, unit: &str, flag: &str) -> Self {
         let remedy = format!("raise the limit with {flag} if you trust the image");
@@ -249,6 +284,14 @@ fn explain(failed: &Failed, error: Error, into: &Path) -> Error {
         Errno::MLINK => error.rule("the file has as many hard links as its file system can count"),
         _ => error,
     }
+}
+
+/// The kernel keeps 12 and 20 bits of a device number. More would be cut off, and 4096:0 become the 0:0 of a whiteout.
+fn check_device((major, minor): (u32, u32)) -> Result<(), Fault> {
+    if major < 1 << 12 && minor < 1 << 20 {
+        return Ok(());
+    }
+    Err(Fault::rule("its device number is larger than the kernel's 12 and 20 bits"))
 }
 
 /// A path below the image's root, from its bytes.
