@@ -50,12 +50,14 @@ fn usage(error: &clap::Error) -> ExitCode {
     ExitCode::from(own.map_or(exit::USAGE, |concept| concept.failure))
 }
 
-/// Runs the stages of a command, one after the other, until one fails.
+/// Runs the stages of a command, one after the other, until one fails. Where only the user's own program has failed and
+/// what was made is kept, the rest still has to be said.
 fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result<u8> {
     let mut context = Context::new(global.state_directory()?, global.explain, global.json.is_some());
     (context.style, context.verbose, context.bars) =
         (global.style_of_stdout(), global.verbose, global.bars());
     let mut observers = if global.explain { Vec::new() } else { global.observers()? };
+    let mut code = 0;
     for stage in concept.stages {
         let mut trials = false;
         let plan = match stage(matches, &context)? {
@@ -94,12 +96,13 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
             eprint!("{}", failure::render(error.parts(), &global.style()));
             outcome.left.iter().for_each(|left| eprintln!("   left behind: {left}"));
         }
-        if outcome.code != 0 {
+        if outcome.code != 0 && !outcome.kept {
             return Ok(outcome.code);
         }
+        code = outcome.code;
         observers = outcome.observers;
     }
-    Ok(0)
+    Ok(code)
 }
 
 /// Performs steps for the report of the next stage, which is given what came of them, a failure included. They

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -423,6 +423,62 @@ fn limits_have_flags() {
     {
         let said = lab.layers(&[&image, flag, value]);
         assert!(said.code == 1 && said.err.contains(flag), "{flag}: {}", said.err);
+    }
+}
+
+/// An image of one small file, whose archive goes on with zeros up to a length; and how many times as large as it is
+/// stored that makes its layer.
+fn bomb(lab: &Lab, name: &str, length: u64) -> (String, u64) {
+    let dir = lab.path(name);
+    let mut writer = LayoutWriter::create(&dir).unwrap();
+    let fill = |tar: &mut tar::Builder<&mut dyn Write>| {
+        append(tar, &("file", F, "content"));
+        tar.finish().unwrap();
+        // The header, the content, and the two blocks of zeros that end an archive.
+        let written = 4 * 512;
+        std::io::copy(&mut std::io::repeat(0).take(length - written), tar.get_mut()).unwrap();
+        Ok(())
+    };
+    writer.layer(fill).unwrap();
+    let manifest = writer.finish(json!({ "os": "linux" }), name).unwrap();
+    let manifest = fs::read(dir.join("blobs/sha256").join(manifest.digest.hex())).unwrap();
+    let manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    let stored = manifest["layers"][0]["size"].as_u64().unwrap();
+    (dir.to_str().unwrap().to_owned(), length / stored)
+}
+
+#[test]
+fn a_layer_that_becomes_too_many_times_as_large_is_refused() {
+    let lab = Lab::new();
+    let from: u64 = 1 << 30;
+    let (small, _) = bomb(&lab, "small", from);
+    let (large, times) = bomb(&lab, "large", from + 512);
+    assert!(times > 2, "{times}");
+    let into = lab.path("into");
+    let ways: [&[&str]; 2] = [&[], &["--unpack", into.to_str().unwrap()]];
+    for way in ways {
+        let read = |image: &str, ratio: u64| {
+            let said = lab.layers(&[&[image, "--max-ratio", &ratio.to_string()], way].concat());
+            assert_eq!(into.join("1/file").exists(), said.code == 0 && !way.is_empty(), "{way:?}");
+            // Nothing of a layer that is refused is left, nor the directory that was made for it.
+            assert!(said.code == 0 || !into.exists(), "{way:?}");
+            let _ = fs::remove_dir_all(&into);
+            said
+        };
+        // Up to 1 GiB any ratio will do, from there on the one that was asked for.
+        assert_eq!(read(&small, 1).code, 0, "{way:?}");
+        assert_eq!(read(&large, times).code, 0, "{way:?}");
+        let said = read(&large, times - 1);
+        let err = said.err.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(said.code, 1, "{way:?}: {err}");
+        for words in [
+            "layer 1 of 1",
+            &format!("becomes more than {} times as large as it is stored", times - 1),
+            &format!("(--max-ratio {})", times - 1),
+            "raise the limit with --max-ratio",
+        ] {
+            assert!(err.contains(words), "{words:?} is not in {err}");
+        }
     }
 }
 

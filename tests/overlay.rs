@@ -299,6 +299,42 @@ fn what_is_kept_stays_until_it_is_cleaned_up() {
 }
 
 #[test]
+fn what_is_kept_stays_although_the_command_failed() {
+    let Some(bed) = Bed::new(Who::Root) else { return };
+    bed.cutaway(["overlay", "--do", "true"]).quiet().done().exits(0);
+    let before = bed.listing();
+    for (command, code) in [("echo x >new; exit 7", 7), ("echo x >new; kill -9 $$", 137)] {
+        for quiet in [false, true] {
+            let overlay = bed.cutaway(["overlay", "--keep", "--do", command]);
+            let done = if quiet { overlay.quiet() } else { overlay }.done().exits(code);
+            let merged = PathBuf::from(done.text().trim());
+            assert_eq!(std::fs::read_to_string(merged.join("new")).unwrap(), "x\n");
+            if !quiet {
+                let words = done.words();
+                for said in
+                    ["Kept: ", " cleanup", "kept until it is cleaned up", &format!("exit code {code}")]
+                {
+                    assert!(words.contains(said), "{said:?} is missing: {}", done.stderr);
+                }
+                assert!(
+                    !words.contains("othing left behind") && !words.contains("Undone"),
+                    "{}",
+                    done.stderr
+                );
+            }
+            bed.cleanup().exits(0);
+            before.is_still(&bed, "the cleanup of what was kept");
+        }
+    }
+    // A step of cutaway's own that fails is another matter.
+    bed.cutaway(["overlay", "--keep", "--shell"]).env("SHELL", "/nowhere/shell").done().exits(127);
+    before.is_still(&bed, "a command that is none");
+    bed.folder("low");
+    bed.cutaway(["overlay", "--keep", "--lower", "low", "low"]).done().exits(125);
+    before.is_still(&bed, "a mount that is refused");
+}
+
+#[test]
 fn what_is_kept_can_be_cleaned_up_after_it_was_unmounted_by_hand() {
     let Some(bed) = Bed::new(Who::Root) else { return };
     let done = bed.cutaway(["overlay", "--keep"]).quiet().done().exits(0);

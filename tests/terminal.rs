@@ -225,6 +225,62 @@ fn a_shell_in_another_root_has_the_terminal() {
     }
 }
 
+/// What was done in it is shown side by side, and then it is gone.
+#[test]
+fn a_shell_in_an_overlay_has_the_terminal_and_what_it_changed_is_told() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        // The folders that stay.
+        bed.cutaway(["overlay", "--do", "true"]).quiet().done().exits(0);
+        let before = bed.listing();
+        let Some(window) = Window::open(&bed, 80, 40) else { continue };
+        let settings = window.settings("before");
+        window.types(&format!("SHELL=/bin/sh {} overlay --shell; echo co''de $?", window.cutaway));
+        window.shows("closes on exec");
+        window.types("PS1='is''-merged> '");
+        window.shows("is-merged>");
+        window.types("test -t 0 && test $(pwd) -ef . && echo in ${PWD##*/}");
+        window.shows("in merged");
+        for count in 1..=2 {
+            window.key("C-c");
+            let answered = |screen: &str| screen.matches("is-merged> ^C").count() == count;
+            window.shows_when("answer to ^C", answered);
+        }
+        window.types("rm old; echo more >>motd; echo x >made; sync; echo fin''ished");
+        window.shows("finished");
+        let overlay = only_entry(&bed.state().join("overlays"));
+        assert_eq!(std::fs::read_to_string(overlay.join("upper/made")).unwrap(), "x\n");
+        // From outside, nothing is mounted there.
+        assert!(!overlay.join("merged/made").exists(), "{who:?}");
+        window.types("exit 5");
+        let screen = window.shows("code 5");
+        let told = screen.rsplit("Wait for the end of the command").next().unwrap();
+        let row = |sign: &str, name: &str| {
+            let row = told.lines().find(|line| line.trim_start().starts_with(&format!("{sign} {name} ")));
+            row.unwrap_or_else(|| panic!("no row {sign} {name}:\n{told}"))
+                .split_whitespace()
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        assert_eq!(row("+", "made"), "+ made – -rw-r--r-- 2 B -rw-r--r-- 2 B");
+        assert!(row("+", "old").ends_with(" c--------- 0:0 –"), "{told}");
+        assert_eq!(row("+", "motd").matches("-rw-r--r-- ").count(), 3, "{told}");
+        for said in ["Nothing is left behind.", "nothing left behind, exit code 5"] {
+            assert!(told.split_whitespace().collect::<Vec<_>>().join(" ").contains(said), "{told}");
+        }
+        assert_eq!(window.settings("after"), settings);
+        drop(window);
+        before.is_still(&bed, "a shell in an overlay");
+    }
+}
+
+/// What is in a directory that holds one thing.
+fn only_entry(dir: &std::path::Path) -> std::path::PathBuf {
+    let all: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let [one] = &all[..] else { panic!("not one thing: {all:?}") };
+    one.clone()
+}
+
 #[test]
 fn work_that_takes_long_has_a_bar_on_a_terminal_and_only_there() {
     if !common::need("strace") {

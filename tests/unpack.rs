@@ -14,9 +14,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use cutaway::image::unpack::{Limits, Options, adopt, unpack};
+use cutaway::image::unpack::{Below, Limits, Options, unpack};
 use cutaway::sys::tree::{Tally, remove_tree};
-use tar::{Tar, record};
+use tar::{Tar, extended, of_all_kinds, record};
 use world::{Who, World, listing, mount, root, skip, with_own_mounts, xattr};
 
 /// What becomes of an archive.
@@ -611,6 +611,47 @@ fn what_an_ordinary_user_cannot_keep_is_counted() {
     assert_eq!((counts.tally.fchown, counts.tally.fchownat), (0, 0));
 }
 
+#[test]
+fn an_ordinary_user_gets_what_root_gets_but_for_names_of_devices() {
+    let test = "an_ordinary_user_gets_what_root_gets_but_for_names_of_devices";
+    if !root(test) {
+        return;
+    }
+    let null = || t().device(b'3', "null", 1, 3);
+    for (archive, not_made) in [
+        (null().hard_link("zero", "null").hard_link("third", "./zero"), vec!["null", "zero", "third"]),
+        (null().file("null", "x").hard_link("b", "null"), vec!["null"]),
+        (t().file("null", "x").device(b'4', "null", 8, 0).hard_link("d/n", "null"), vec!["null", "d/n"]),
+        (null().file("b", "x").hard_link("b", "null"), vec!["null", "b"]),
+        (null().dir("b").file("b/c", "x").hard_link("b", "null"), vec!["null", "b"]),
+        (
+            t().symlink("l", "d").device(b'3', "d/null", 1, 3).hard_link("l/n", "l/null"),
+            vec!["d/null", "l/n"],
+        ),
+        (null().dir("null").file("null/x", "x"), vec!["null"]),
+        (null().symlink("l", "null").file("a", "x").file("l/x", ""), vec![]),
+        (null().file("null/x", ""), vec![]),
+        (null().hard_link("a/b", "null").file("a/b/c", ""), vec![]),
+        (null().hard_link("a", "null").hard_link("a/x", "a"), vec![]),
+        (t().device(b'3', "a/null", 1, 3).hard_link("a", "a/null"), vec![]),
+    ] {
+        let unpacked = |who| {
+            let world = World::new();
+            let unpacked = world.unpack(&archive.clone().end(), who);
+            let mut there = listing(&world.target());
+            there.retain(|line| !line.starts_with(['c', 'b']));
+            let refused = unpacked.as_ref().err().map(|error| error.to_string());
+            (refused.is_none().then_some(there), refused, unpacked.ok())
+        };
+        let (as_root, refused_root, _) = unpacked(Who::Privileged);
+        let (as_user, refused_user, report) = unpacked(Who::Ordinary);
+        assert_eq!((as_root, refused_root), (as_user, refused_user), "{not_made:?}");
+        let noted = report.map(|report| report.counts.not_kept_devices).unwrap_or_default();
+        assert_eq!((noted.count, noted.examples.len()), (not_made.len() as u64, not_made.len()));
+        assert_eq!(noted.examples, not_made);
+    }
+}
+
 /// Files of all kinds, as a shell makes them.
 const TREE: &str = r"
     set -e; mkdir tree; cd tree; mkdir -p a/b; echo one > a/one; ln a/one a/b/two; ln -s ../one a/b/link
@@ -687,6 +728,28 @@ fn a_sparse_claim_is_not_written_out() {
     assert!(error.to_string().contains("leave the file"));
 }
 
+/// Unpacks layers, the lowest first, to directories `1`, `2` and so on, and lays them on each other. Returns how many
+/// calls that took.
+fn lay(dir: &Path, layers: &[Vec<u8>], own: &Options<'_>) -> u64 {
+    let place = |at: usize| dir.join((at + 1).to_string());
+    let all = (0..).zip(layers).map(|(at, archive)| {
+        fs::create_dir(place(at)).unwrap();
+        unpack(&mut &archive[..], &place(at), &Options { lowest: at == 0, ..own.clone() }).unwrap()
+    });
+    let all = all.collect::<Vec<_>>();
+    let mut below = Below::asked_by((1..).zip(all.iter().map(|layer| &*layer.implicit)));
+    let mut tally = Tally::default();
+    for (at, layer) in all.iter().enumerate() {
+        below.lay((at + 1, &place(at)), (&layer.implicit, layer.opaque_root), &mut tally).unwrap();
+    }
+    tally.rows().map(|(_, count)| count).sum()
+}
+
+/// What the user who runs the tests unpacks with.
+fn own_options() -> Options<'static> {
+    if rustix::process::geteuid().is_root() { Options::privileged() } else { Options::unprivileged() }
+}
+
 /// Layers as overlayfs shows them, which is what all this is for.
 #[test]
 fn overlayfs_shows_what_the_image_means() {
@@ -696,9 +759,7 @@ fn overlayfs_shows_what_the_image_means() {
     }
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
-    for name in ["mnt", "lower", "upper"] {
-        fs::create_dir(path(name)).unwrap();
-    }
+    fs::create_dir(path("mnt")).unwrap();
     let lower = t()
         .file("gone", "")
         .file("stays", "old")
@@ -718,13 +779,9 @@ fn overlayfs_shows_what_the_image_means() {
         .file("again/.wh.moot", "")
         .file("tmp/x/y", "")
         .end();
-    unpack(&mut &lower[..], &path("lower"), &Options { lowest: true, ..Options::privileged() }).unwrap();
-    let unpacked = unpack(&mut &upper[..], &path("upper"), &Options::privileged()).unwrap();
-    let covering =
-        adopt(&path("upper"), &unpacked.implicit, &[&path("lower")], &mut Tally::default()).unwrap();
-    assert!(covering.is_empty());
+    lay(dir.path(), &[lower, upper], &Options::privileged());
     with_own_mounts(|| {
-        let options = format!("lowerdir={}:{}", path("upper").display(), path("lower").display());
+        let options = format!("lowerdir={}:{}", path("2").display(), path("1").display());
         if let Err(errno) = mount("overlay", &path("mnt"), &options) {
             return skip(test, &format!("overlayfs cannot be mounted: {errno}"));
         }
@@ -748,24 +805,72 @@ fn overlayfs_shows_what_the_image_means() {
     });
 }
 
+/// The mode of a directory that has been laid on others.
+fn mode_of(dir: &Path, name: &str) -> u32 {
+    fs::metadata(dir.join(name)).unwrap().mode() & 0o7777
+}
+
 #[test]
 fn a_directory_does_not_take_after_one_that_an_opaque_directory_hides() {
     let dir = tempfile::tempdir().unwrap();
-    let own =
-        if rustix::process::geteuid().is_root() { Options::privileged() } else { Options::unprivileged() };
     let closed = |name: &str| t().dir("d").with(b'5', name, |header| header.mode = 0o700);
     let lower = closed("d/e").with(b'5', "d/f", |header| header.mode = 0o700).end();
     let middle = closed("d").file("d/.wh..wh..opq", "").with(b'5', "d/f", |header| header.mode = 0o711).end();
     let upper = t().file("d/e/x", "").file("d/f/x", "").end();
-    let mut implicit = Vec::new();
-    for (name, archive) in [("lower", lower), ("middle", middle), ("upper", upper)] {
-        fs::create_dir(dir.path().join(name)).unwrap();
-        implicit = unpack(&mut &archive[..], &dir.path().join(name), &own).unwrap().implicit;
+    // An opaque directory of its own hides as much as one of a layer in between.
+    let top = t().file("d/.wh..wh..opq", "").file("d/f/y", "").end();
+    lay(dir.path(), &[lower, middle, upper, top], &own_options());
+    let modes = ["3/d", "3/d/e", "3/d/f", "4/d", "4/d/f"].map(|name| mode_of(dir.path(), name));
+    assert_eq!(modes, [0o700, 0o755, 0o711, 0o700, 0o755]);
+}
+
+#[test]
+fn a_directory_takes_after_the_topmost_one_that_it_covers() {
+    let dir = tempfile::tempdir().unwrap();
+    let with_mode = |mode, name: &str| t().with(b'5', name, |header| header.mode = mode);
+    let layers = [
+        with_mode(0o1777, "a").dir("b").with(b'5', "b/c", |header| header.mode = 0o700).end(),
+        with_mode(0o711, "a").file(".wh.b", "").end(),
+        t().file("a/x", "").file("b/c/x", "").end(),
+        // It is seen through a layer that has taken after another one itself.
+        t().file("a/y", "").file("b/c/y", "").end(),
+        t().file(".wh..wh..opq", "").file("a/z", "").end(),
+        t().symlink("a", "elsewhere").end(),
+        with_mode(0o750, "a").file("b/c/z", "").end(),
+        t().file("a/w", "").end(),
+    ];
+    lay(dir.path(), &layers, &own_options());
+    let modes = ["3/a", "3/b/c", "4/a", "4/b/c", "5/a", "7/b/c", "8/a"].map(|name| mode_of(dir.path(), name));
+    assert_eq!(modes, [0o711, 0o755, 0o711, 0o755, 0o755, 0o755, 0o750]);
+}
+
+/// A user without root has to look at what is in a directory before it gets a mode that keeps him out.
+#[test]
+fn a_directory_takes_after_one_that_keeps_its_owner_out() {
+    let test = "a_directory_takes_after_one_that_keeps_its_owner_out";
+    if !root(test) {
+        return;
     }
-    let path = |name: &str| dir.path().join(name);
-    adopt(&path("upper"), &implicit, &[&path("middle"), &path("lower")], &mut Tally::default()).unwrap();
-    let mode = |name: &str| fs::metadata(path(name)).unwrap().mode() & 0o7777;
-    assert_eq!([mode("upper/d"), mode("upper/d/e"), mode("upper/d/f")], [0o700, 0o755, 0o711]);
+    let world = World::new();
+    std::os::unix::fs::chown(world.target(), Some(65_534), Some(65_534)).unwrap();
+    let layers = [
+        t().with(b'5', "d", |header| header.mode = 0).end(),
+        t().file("d/x", "").end(),
+        t().file("d/y", "").end(),
+    ];
+    World::as_nobody(|| lay(&world.target(), &layers, &Options::unprivileged()));
+    assert_eq!(["2/d", "3/d"].map(|name| mode_of(&world.target(), name)), [0, 0]);
+}
+
+#[test]
+fn laying_many_layers_on_each_other_takes_calls_for_each_and_not_for_each_pair() {
+    let calls = |count: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let own_directory = |at: usize| t().file(format!("srv/{at}/file"), "").file("etc/changed", "").end();
+        lay(dir.path(), &(0..count).map(own_directory).collect::<Vec<_>>(), &own_options())
+    };
+    let (few, many) = (calls(10), calls(40));
+    assert!(many <= 4 * few + 20, "{few} calls for 10 layers, {many} for 40");
 }
 
 #[test]
@@ -847,25 +952,7 @@ fn damaged_archives_neither_panic_nor_escape() {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(3);
     let world = World::new();
     let sentinel = world.sentinel().to_str().unwrap().to_owned();
-    let sparse =
-        [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"99")];
-    let valid = t()
-        .dir("d")
-        .file("d/a", "abc")
-        .symlink("d/l", &sentinel)
-        .file("d/l/x", "")
-        .hard_link("h", "d/a")
-        .file("d/.wh.b", "")
-        .file("d/.wh..wh..opq", "")
-        .device(b'3', "c", 1, 3)
-        .with(b'6', "p", |_| {})
-        .pax(&[("path", b"long/../../er"), ("mtime", b"-1.5"), ("SCHILY.xattr.user.a", b"b")])
-        .file("x", "y")
-        .pax(&sparse)
-        .file("s", [&b"1\n5\n3\n"[..], &[0; 506], b"abc"].concat())
-        .with(b'L', "L", |header| header.data = b"gnu/long\0".to_vec())
-        .file("z", "z")
-        .end();
+    let valid = of_all_kinds(&sentinel).and(&extended()).end();
     let (mut seed, mut unpacked) = (Seed(1), 0);
     for round in 0_u32.. {
         if std::time::Instant::now() > end {

@@ -94,6 +94,8 @@ pub struct Outcome {
     pub error: Option<Error>,
     /// What could not be undone.
     pub left: Vec<String>,
+    /// Whether what was made stays, for a later command to undo.
+    pub kept: bool,
     /// Who was told, for the next plan of the same command.
     pub observers: Vec<Box<dyn Observer>>,
 }
@@ -567,6 +569,9 @@ impl<K: Processes + 'static> Engine<K> {
 
     /// Undoes, removes the journal, tells the end, and says what the command came to.
     fn end(mut self, flow: Flow, failure: u8, begun: Instant) -> Outcome {
+        // How a program of the user's has ended, which the exit code tells, is no failure of a step: it may be the very
+        // reason to look at what there is.
+        let performed = matches!(flow, Ok(()) | Err(Stop::Executed | Stop::Refused));
         let (mut code, mut error) = match flow {
             Ok(()) | Err(Stop::Executed | Stop::Refused) => (self.status.unwrap_or(0), None),
             Err(Stop::Quit) => (self.status.unwrap_or(exit::FAILED), None),
@@ -577,12 +582,14 @@ impl<K: Processes + 'static> Engine<K> {
                 (error.parts().exit.unwrap_or(failure), Some(error))
             }
         };
-        let stays = self.stays.take().filter(|_| code == 0 && error.is_none());
+        let stays = self.stays.take().filter(|_| performed);
+        let mut kept = stays.is_some();
         let left = match stays {
             Some(place) => self.keep(&place),
             None => self.undo_all(error.is_some()),
         };
         if !left.is_empty() {
+            kept = false;
             code = if code == 0 { failure } else { code };
             error = error.or_else(|| {
                 Some(Error::new("not everything could be undone").remedy("`cutaway cleanup` tries again"))
@@ -591,7 +598,7 @@ impl<K: Processes + 'static> Engine<K> {
         let us = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.emit(|_| Event::Done { status: code.into(), us });
         self.observers.iter_mut().for_each(|observer| observer.flush());
-        Outcome { code, error, left, observers: std::mem::take(&mut self.observers) }
+        Outcome { code, error, left, kept, observers: std::mem::take(&mut self.observers) }
     }
 }
 

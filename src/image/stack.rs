@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::listing::{in_parallel, with_layer};
 use super::source::Image;
 use super::store::{Event, Progress, write_failed};
-use super::unpack::{Limits, Options, Unpacked, adopt, unpack};
+use super::unpack::{Below, Limits, Options, Unpacked, unpack};
 use crate::error::{Error, Result};
 use crate::sys::tree::{Called, Errno, Failed, Tally, remove_tree};
 
@@ -126,22 +126,20 @@ fn unpack_into(
         let bytes = image.layers[at].descriptor.size;
         Ok(Placed { number: at + 1, dir: place.path.join((at + 1).to_string()), unpacked, bytes, us })
     })?;
-    for at in 0..all.len() {
-        let (below, rest) = all.split_at_mut(at);
-        complete(&mut rest[0], below, place)?;
+    let asking = all.iter().map(|layer| (layer.number, layer.unpacked.implicit.as_slice()));
+    let mut below = Below::asked_by(asking);
+    for layer in &mut all {
+        complete(layer, &mut below, place)?;
     }
     Ok(all)
 }
 
 /// Gives directories that a layer only passes through the attributes they have below, and the layer its name.
-fn complete(layer: &mut Placed, below: &[Placed], place: &Place) -> Result<()> {
+fn complete(layer: &mut Placed, below: &mut Below, place: &Place) -> Result<()> {
     let (partial, name) = (partial(layer.number), layer.number.to_string());
-    let tally = &mut layer.unpacked.counts.tally;
-    if !layer.unpacked.implicit.is_empty() && !layer.unpacked.opaque_root {
-        let start = below.iter().rposition(|lower| lower.unpacked.opaque_root).unwrap_or(0);
-        let lower: Vec<&Path> = below[start..].iter().rev().map(|lower| lower.dir.as_path()).collect();
-        adopt(&place.path.join(&partial), &layer.unpacked.implicit, &lower, tally)?;
-    }
+    let Unpacked { counts, implicit, opaque_root } = &mut layer.unpacked;
+    let tally = &mut counts.tally;
+    below.lay((layer.number, &place.path.join(&partial)), (implicit, *opaque_root), tally)?;
     let renamed = tally.rename(place.dir.as_fd(), partial.as_bytes(), name.as_bytes());
     renamed.map_err(|failed| cannot_make(&failed, &layer.dir))
 }

@@ -44,8 +44,8 @@ pub struct Plan {
     /// killed, and a plan that changes nothing else needs no state directory.
     #[serde(default)]
     pub fleeting: bool,
-    /// Where the journal is kept when what the steps made is to outlast the command; without it, everything is
-    /// undone at the end.
+    /// Where the journal is kept when what the steps made is to outlast the command, whatever became of a program that it
+    /// has run; without it, everything is undone at the end.
     pub stays: Option<PathBuf>,
     /// The steps.
     pub steps: Vec<Step>,

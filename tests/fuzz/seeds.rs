@@ -7,7 +7,7 @@ use std::path::Path;
 use cutaway::image::write::{Entry, LayoutWriter};
 use serde_json::json;
 
-use super::tar_writer::Tar;
+use super::tar_writer::{Tar, extended, of_all_kinds};
 
 /// The seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
@@ -40,32 +40,8 @@ fn gzip(plain: &[u8]) -> Vec<u8> {
 }
 
 fn archives() -> Vec<Vec<u8>> {
-    let sparse =
-        [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"99")];
-    let names = Tar::default()
-        .dir("d")
-        .file("d/a", "abc")
-        .symlink("d/l", "../e")
-        .file("d/l/x", "")
-        .hard_link("h", "d/a")
-        .file("d/.wh.b", "")
-        .file("d/.wh..wh..opq", "")
-        .device(b'3', "c", 1, 3)
-        .with(b'6', "p", |_| {})
-        .file("d/a", "again")
-        .end();
-    let extended = Tar::default()
-        .pax(&[
-            ("path", b"long/../../er"),
-            ("mtime", b"-1.5"),
-            ("SCHILY.xattr.user.a", b"b"),
-            ("uid", b"70000"),
-        ])
-        .file("x", "y")
-        .pax(&sparse)
-        .file("s", [&b"1\n5\n3\n"[..], &[0; 506], b"abc"].concat())
-        .with(b'L', "L", |header| header.data = b"gnu/long\0".to_vec())
-        .file("z", "z")
+    let names = of_all_kinds("../e").file("d/a", "again").end();
+    let extended = extended()
         .with(b'K', "K", |header| header.data = b"a/target/that/is/long\0".to_vec())
         .symlink("k", "short")
         .end();

@@ -112,11 +112,49 @@ impl Tar {
         self.with(b'x', "pax", |header| header.data = data)
     }
 
+    /// What another archive has, behind what this one has.
+    pub fn and(mut self, other: &Self) -> Self {
+        self.0.extend_from_slice(&other.0);
+        self
+    }
+
     /// The end, as it should be.
     pub fn end(mut self) -> Vec<u8> {
         self.0.resize(self.0.len() + 1024, 0);
         self.0
     }
+}
+
+/// An archive with entries of all kinds, one in a directory that a link to `target` stands for, and whiteouts.
+pub fn of_all_kinds(target: &str) -> Tar {
+    Tar::default()
+        .dir("d")
+        .file("d/a", "abc")
+        .symlink("d/l", target)
+        .file("d/l/x", "")
+        .hard_link("h", "d/a")
+        .file("d/.wh.b", "")
+        .file("d/.wh..wh..opq", "")
+        .device(b'3', "c", 1, 3)
+        .with(b'6', "p", |_| {})
+}
+
+/// An archive whose entries are said by extensions: PAX records, a sparse file, a long name of GNU's.
+pub fn extended() -> Tar {
+    let sparse =
+        [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0"), ("GNU.sparse.realsize", b"99")];
+    Tar::default()
+        .pax(&[
+            ("path", b"long/../../er"),
+            ("mtime", b"-1.5"),
+            ("SCHILY.xattr.user.a", b"b"),
+            ("uid", b"70000"),
+        ])
+        .file("x", "y")
+        .pax(&sparse)
+        .file("s", [&b"1\n5\n3\n"[..], &[0; 506], b"abc"].concat())
+        .with(b'L', "L", |header| header.data = b"gnu/long\0".to_vec())
+        .file("z", "z")
 }
 
 /// A PAX record, which states its own length.

@@ -35,24 +35,31 @@ pub fn proc_of(child: &Slot, name: &str) -> Text {
 // ANCHOR: map_ids
 /// The parent names the child's ids: user 0 in there is the caller out here.
 pub fn map_ids(child: &Slot, user: u32, group: u32) -> Vec<Step> {
-    let line = |own: u32| format!("0 {own} 1\n");
+    let words = "User 0 in there is you out here, and nobody else exists. Groups must be given up first: a process \
+                 that could leave a group might pass where that group is kept out. Each map can be written once.";
     vec![
-        Step::say("Wait until the child is tied to cutaway")
-            .why("From then on it cannot outlive this process.")
-            .gate(Gate::Pass("armed")),
-        Step::say("Tell the kernel who the child's root is")
-            .why(
-                "User 0 in there is you out here, and nobody else exists. Groups must be given up first: a \
-                 process that could leave a group might pass where that group is kept out. Each map can be \
-                 written once.",
-            )
-            .chapter("14")
-            .calls(calls::write(proc_of(child, "setgroups"), "deny"))
-            .calls(calls::write(proc_of(child, "uid_map"), line(user)))
-            .calls(calls::write(proc_of(child, "gid_map"), line(group))),
+        until_tied(),
+        name_root(child, user, group).why(words),
         Step::say("Let the child go on")
             .why("It has an identity now, and with it the capabilities of root in its own user namespace.")
             .gate(Gate::Open("mapped")),
     ]
 }
+
+/// Who the child's root is: one file of its directory in /proc after the other.
+pub fn name_root(child: &Slot, user: u32, group: u32) -> Step {
+    let line = |own: u32| format!("0 {own} 1\n");
+    Step::say("Tell the kernel who the child's root is")
+        .chapter("14")
+        .calls(calls::write(proc_of(child, "setgroups"), "deny"))
+        .calls(calls::write(proc_of(child, "uid_map"), line(user)))
+        .calls(calls::write(proc_of(child, "gid_map"), line(group)))
+}
 // ANCHOR_END: map_ids
+
+/// The parent's part of the tie.
+pub fn until_tied() -> Step {
+    Step::say("Wait until the child is tied to cutaway")
+        .why("From then on it cannot outlive this process.")
+        .gate(Gate::Pass("armed"))
+}

@@ -54,7 +54,7 @@ struct OverlayArgs {
     #[arg(long)]
     shell: bool,
 
-    /// Leave the overlay mounted, where you are; `cutaway cleanup` removes it (needs root)
+    /// Leave the overlay mounted, where you are, even if CMD fails; `cutaway cleanup` removes it (needs root)
     #[arg(long)]
     keep: bool,
 

@@ -24,7 +24,7 @@ use crate::image::manifest::{Descriptor, annotation};
 use crate::image::reference::{Name, PathReference, familiar};
 use crate::image::source::{self, Document, Image, Layer};
 use crate::image::stream::{Copy, LayerReader, layer_name};
-use crate::image::unpack::{Counts, Limits, Options, Unpacked, adopt, unpack};
+use crate::image::unpack::{Below, Counts, Limits, Options, Unpacked, unpack};
 use crate::sys::tree::{Tally, remove_tree};
 
 /// Unpacks a plain tar into an empty directory; the last argument says whether nothing will ever be below it.
@@ -71,8 +71,6 @@ pub struct LayerReport {
     pub diff_id: Digest,
     /// Names the layer together with all below it, and its directory in the store.
     pub chain_id: Digest,
-    /// Directories that the archive passes through and that cover something else than a directory below.
-    pub covering: Vec<PathBuf>,
     /// The number of stored bytes.
     pub bytes: u64,
     /// Whether its blob was copied into the store; otherwise it was there.
@@ -236,48 +234,57 @@ impl Store {
         let work = Work { store: self, image, unpack, progress, made, stop: AtomicBool::new(false) };
         let mut done = work.run(&order)?;
         done.sort_by_key(|done| done.report.number);
-        for done in &mut done {
-            self.keep(image, done, made)?;
-        }
+        self.keep_all(image, &mut done, made)?;
         let mut reports: Vec<LayerReport> = done.into_iter().map(|done| done.report).collect();
         reports.extend(jobs.iter().filter(|job| !job.is_needed()).map(Job::report));
         reports.sort_by_key(|report| report.number);
         Ok(reports)
     }
 
-    /// Makes a layer's tree complete, which takes those below it, gives it its name and writes its record.
-    fn keep(&self, image: &Image, done: &mut Done, made: &Made) -> Result<()> {
-        let layer = &image.layers[done.report.number - 1];
-        let Some(Tree { partial, mut unpacked }) = done.tree.take() else {
-            return self.keep_blob_known(layer);
-        };
-        if !unpacked.implicit.is_empty() && !unpacked.opaque_root {
-            let below = self.dirs_below(image, done.report.number - 1);
-            let below: Vec<&Path> = below.iter().map(PathBuf::as_path).collect();
-            done.report.covering =
-                adopt(&partial.path, &unpacked.implicit, &below, &mut unpacked.counts.tally)?;
+    /// Goes through the layers from the lowest up, and completes the trees that were unpacked: that takes those below.
+    fn keep_all(&self, image: &Image, done: &mut [Done], made: &Made) -> Result<()> {
+        let mut below = Below::asked_by(done.iter().filter_map(Done::implicit));
+        // What it takes to look at trees that were there is counted for the next that was not.
+        let mut looking = Tally::default();
+        let mut done = done.iter_mut().peekable();
+        for (number, layer) in (1..).zip(&image.layers) {
+            let mut own = done.next_if(|done| done.report.number == number);
+            let Some(Tree { partial, mut unpacked }) = own.as_mut().and_then(|own| own.tree.take()) else {
+                self.lay_stored(&mut below, number, layer, &mut looking)?;
+                own.map_or(Ok(()), |_| self.keep_blob_known(layer))?;
+                continue;
+            };
+            let Unpacked { counts, implicit, opaque_root } = &mut unpacked;
+            counts.tally.add(&std::mem::take(&mut looking));
+            below.lay((number, &partial.path), (implicit, *opaque_root), &mut counts.tally)?;
+            self.keep(layer, &partial, &unpacked, made)?;
+            if let Some(own) = own {
+                own.report.unpacked = Some(unpacked.counts);
+            }
         }
+        Ok(())
+    }
+
+    /// Lays a tree that the store has on those below it, if a layer above asks.
+    fn lay_stored(&self, below: &mut Below, number: usize, layer: &Layer, tally: &mut Tally) -> Result<()> {
+        if !below.is_asked(number) {
+            return Ok(());
+        }
+        let record = Record::read(&self.root, &layer.chain_id);
+        let opaque_root = record.is_some_and(|record| record.opaque_root);
+        below.lay((number, &self.layer_dir(&layer.chain_id)), (&[], opaque_root), tally)
+    }
+
+    /// Gives a complete tree its name and writes its record.
+    fn keep(&self, layer: &Layer, partial: &Partial, unpacked: &Unpacked, made: &Made) -> Result<()> {
         let tree = self.layer_dir(&layer.chain_id);
         remove_any(&Record::path(&self.root, &layer.chain_id))?;
         remove_any(&tree)?;
         fs::rename(&partial.path, &tree).map_err(|cause| write_failed(&tree, &cause))?;
         made.add(tree);
-        Record::new(layer, &unpacked).write(&self.root)?;
+        Record::new(layer, unpacked).write(&self.root)?;
         made.add(Record::path(&self.root, &layer.chain_id));
-        done.report.unpacked = Some(unpacked.counts);
         Ok(())
-    }
-
-    /// The trees below a layer, the topmost first, down to one that hides the rest.
-    fn dirs_below(&self, image: &Image, above: usize) -> Vec<PathBuf> {
-        let mut dirs = Vec::new();
-        for layer in image.layers[..above].iter().rev() {
-            dirs.push(self.layer_dir(&layer.chain_id));
-            if Record::read(&self.root, &layer.chain_id).is_some_and(|record| record.opaque_root) {
-                break;
-            }
-        }
-        dirs
     }
 
     /// Notes that a blob decompresses to a layer whose tree was there.
@@ -384,7 +391,6 @@ impl Job<'_> {
             digest: self.layer.descriptor.digest,
             diff_id: self.layer.diff_id,
             chain_id: self.layer.chain_id,
-            covering: Vec::new(),
             bytes: self.layer.descriptor.size,
             copied: self.copy,
             unpacked: None,
@@ -397,6 +403,13 @@ impl Job<'_> {
 struct Done {
     report: LayerReport,
     tree: Option<Tree>,
+}
+
+impl Done {
+    /// The layer's number and what its tree passes through.
+    fn implicit(&self) -> Option<(usize, &[PathBuf])> {
+        self.tree.as_ref().map(|tree| (self.report.number, tree.unpacked.implicit.as_slice()))
+    }
 }
 
 /// A tree and what is known about it.

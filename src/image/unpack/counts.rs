@@ -113,7 +113,7 @@ counts! {
         not_kept_owners,
         /// Setuid and setgid bits that were not kept, because the owner they act for was not.
         not_kept_setids,
-        /// Device nodes that were not made.
+        /// Names of device nodes that were not made, hard links to them among them.
         not_kept_devices,
         /// Extended attributes that were not kept.
         not_kept_xattrs,

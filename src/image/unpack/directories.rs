@@ -9,21 +9,18 @@
 //! that could lead it elsewhere. (openat2 with `RESOLVE_IN_ROOT` would resolve as safely, but each name from the
 //! top, and it is not allowed inside every container.)
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use super::Fault;
-use super::names::{self, Meaning};
-use crate::sys::tree::{Errno, Tally, remove_below};
+use super::names::{self, MOST_LINKS, Meaning, components};
+use crate::sys::tree::{Errno, Failed, Tally, remove_below};
 
 /// How many directories are kept open. Archives are written directory by directory, so a few are enough.
 const SLOTS: usize = 48;
-
-/// How many links a name may lead through before it is taken for a loop; the kernel's own number.
-const MOST_LINKS: u32 = 40;
 
 /// Permissions of a directory that the archive does not list, until a lower layer says better.
 pub const IMPLICIT_MODE: u32 = 0o755;
@@ -96,6 +93,8 @@ pub struct Directories {
     deepest: usize,
     /// The last name that was resolved, and to what: most entries are in the directory of the one before.
     last: Option<(Vec<u8>, Id)>,
+    /// Names that the archive has and the directory lacks: what could not be made.
+    left_out: HashSet<(Id, Box<[u8]>)>,
 }
 
 impl Directories {
@@ -109,6 +108,7 @@ impl Directories {
             clock: 0,
             deepest,
             last: None,
+            left_out: HashSet::new(),
         }
     }
 
@@ -270,6 +270,29 @@ impl Directories {
         Ok(id)
     }
 
+    /// Leaves out what would have this name. What had it before goes all the same, so that nothing else is found there.
+    /// Returns whether there was something.
+    pub fn leave_out(&mut self, parent: Id, name: &[u8], tally: &mut Tally) -> Result<bool, Fault> {
+        self.left_out.insert((parent, name.into()));
+        match self.remove(parent, name, tally) {
+            Err(Fault::Call(Failed { errno: Errno::NOENT, .. })) => Ok(false),
+            removed => removed.map(|()| true),
+        }
+    }
+
+    /// Whether what has this name in the archive was left out.
+    pub fn is_left_out(&self, parent: Id, name: &[u8]) -> bool {
+        // Most layers have no such names, and a key takes an allocation.
+        !self.left_out.is_empty() && self.left_out.contains(&(parent, name.into()))
+    }
+
+    /// Something that can be made has taken the name.
+    pub fn made(&mut self, parent: Id, name: &[u8]) {
+        if !self.left_out.is_empty() {
+            self.left_out.remove(&(parent, name.into()));
+        }
+    }
+
     /// Removes whatever has this name, with everything in it, so that something else can take its place.
     pub fn remove(&mut self, parent: Id, name: &[u8], tally: &mut Tally) -> Result<(), Fault> {
         // Any name may have led through what is removed.
@@ -367,6 +390,9 @@ impl Directories {
             if !matches!(names::meaning(name), Meaning::Real(_)) {
                 return Err(Fault::rule("a directory on its way would have a name of a whiteout (`.wh.`)"));
             }
+            if self.is_left_out(here, name) {
+                return Err(Fault::no_directory(name));
+            }
             let parent = self.open(here, tally)?;
             match tally.mkdirat(parent, name, IMPLICIT_MODE) {
                 Ok(()) => return Ok(Unknown::Made(self.add(here, name, IMPLICIT_MODE)?)),
@@ -378,19 +404,10 @@ impl Directories {
         match tally.readlinkat(parent, name) {
             Ok(target) => Ok(Unknown::Link(target)),
             Err(missing) if missing.errno == Errno::NOENT => Ok(Unknown::Missing),
-            Err(other) if other.errno == Errno::INVAL => {
-                let text = names::shown(name);
-                Err(Fault::Rule(format!("`{text}` on its way is no directory in this layer").into(), None))
-            }
+            Err(other) if other.errno == Errno::INVAL => Err(Fault::no_directory(name)),
             Err(failed) => Err(failed.into()),
         }
     }
-}
-
-/// The components of a name or of a link's target, without those that stay where they are.
-fn components(name: &[u8]) -> impl Iterator<Item = Box<[u8]>> {
-    let parts = name.split(|&byte| byte == b'/');
-    parts.filter(|part| !part.is_empty() && part != b".").map(Box::from)
 }
 
 /// A clean name as its first component and what comes after it.

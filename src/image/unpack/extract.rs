@@ -20,7 +20,7 @@ use super::directories::{Attributes, Directories, IMPLICIT_MODE, Id};
 use super::keep::{self, Birth, Keeper};
 use super::names::{self, Meaning};
 use super::sparse::Map;
-use super::{Counts, Fault, Options, Unpacked, path_of};
+use super::{Counts, Fault, Options, Unpacked, check_device, path_of};
 use crate::sys::tree::{Called, Errno, Failed, Node, Tally};
 
 /// How many bytes of the archive are read between two calls of the progress function.
@@ -80,7 +80,7 @@ impl<'o> Extractor<'o> {
     /// Makes what one entry says.
     pub fn entry(&mut self, archive: &mut Archive, entry: &mut Entry) -> Result<(), Fault> {
         self.keep.counts.entries += 1;
-        self.check_limits(entry)?;
+        self.claimed = self.options.limits.admit(entry, self.keep.counts.entries, self.claimed)?;
         let mut clean = std::mem::take(&mut self.clean);
         if names::clean(&entry.name, &mut clean) {
             self.keep.counts.dotdot_names.note(&entry.name);
@@ -89,27 +89,6 @@ impl<'o> Extractor<'o> {
         self.clean = clean;
         made?;
         self.report_progress(archive.offset())
-    }
-
-    fn check_limits(&mut self, entry: &Entry) -> Result<(), Fault> {
-        let limits = &self.options.limits;
-        if self.keep.counts.entries > limits.entries {
-            return Err(Fault::limit("the layer has more than", limits.entries, "entries", "--max-entries"));
-        }
-        if entry.name.len() > limits.path || entry.link.len() > limits.path {
-            let limit = limits.path as u64;
-            return Err(Fault::limit("its name or target is longer than", limit, "bytes", "--max-path"));
-        }
-        self.claimed = self.claimed.saturating_add(entry.real_size());
-        if self.claimed > limits.bytes {
-            return Err(Fault::limit(
-                "the layer's files are more than",
-                limits.bytes,
-                "bytes",
-                "--max-bytes",
-            ));
-        }
-        Ok(())
     }
 
     fn report_progress(&mut self, offset: u64) -> Result<(), Fault> {
@@ -214,7 +193,11 @@ impl<'o> Extractor<'o> {
         let directory = self.directories.open(parent, tally)?;
         match make(tally, directory) {
             Err(taken) if taken.errno == Errno::EXIST => {}
-            placed => return Ok(placed?),
+            placed => {
+                let placed = placed?;
+                self.directories.made(parent, base);
+                return Ok(placed);
+            }
         }
         self.directories.remove(parent, base, tally)?;
         self.keep.counts.replaced += 1;
@@ -295,13 +278,7 @@ impl<'o> Extractor<'o> {
     /// A second name. Owner, mode and time belong to the file, and its own entry has said what they are: applying
     /// them again through a link would change a file by another name.
     fn hard_link(&mut self, entry: &Entry, parent: Id, base: &[u8]) -> Result<(), Fault> {
-        let missing = || {
-            let target = names::shown(&entry.link);
-            Fault::Rule(
-                format!("the target `{target}` of the hard link is not in this layer").into(),
-                Some("a hard link names a file of its own archive; one of a lower layer must be repeated in full".into()),
-            )
-        };
+        let missing = || Fault::no_target(&entry.link);
         let mut target = Vec::new();
         names::clean(&entry.link, &mut target);
         let (directory, old) = names::split(&target);
@@ -330,8 +307,13 @@ impl<'o> Extractor<'o> {
         }
         match linked {
             Ok(()) => {
+                self.directories.made(parent, base);
                 self.keep.counts.hard_links += 1;
                 Ok(())
+            }
+            Err(failed) if failed.errno == Errno::NOENT && self.directories.is_left_out(from, old) => {
+                self.leave_out_device(entry, parent, base)?;
+                if self.directories.get(from).gone { Err(missing()) } else { Ok(()) }
             }
             Err(failed) if failed.errno == Errno::NOENT => Err(missing()),
             Err(failed) => Err(failed.into()),
@@ -340,10 +322,7 @@ impl<'o> Extractor<'o> {
 
     fn device(&mut self, entry: &Entry, parent: Id, base: &[u8]) -> Result<(), Fault> {
         let (major, minor) = entry.device;
-        // The kernel keeps 12 and 20 bits. More would be cut off, and 4096:0 become the 0:0 of a whiteout.
-        if major >= 1 << 12 || minor >= 1 << 20 {
-            return Err(Fault::rule("its device number is larger than the kernel's 12 and 20 bits"));
-        }
+        check_device(entry.device)?;
         let node = match entry.kind {
             Kind::Char if entry.device == (0, 0) => {
                 self.keep.counts.forged_whiteouts.note(&entry.name);
@@ -353,20 +332,28 @@ impl<'o> Extractor<'o> {
             _ => Node::Block(major, minor),
         };
         if !self.options.privileged {
-            self.keep.counts.not_kept_devices.note(&entry.name);
-            return Ok(());
+            return self.leave_out_device(entry, parent, base);
         }
         match self.node(entry, parent, base, node) {
-            Err(Fault::Call(Failed { errno: Errno::PERM, .. })) => {
-                self.keep.counts.not_kept_devices.note(&entry.name);
-                Ok(())
-            }
+            Err(Fault::Call(Failed { errno: Errno::PERM, .. })) => self.leave_out_device(entry, parent, base),
             made => {
                 made?;
                 self.keep.counts.devices += 1;
                 self.describe_at(entry, parent, base)
             }
         }
+    }
+
+    /// A name of a device that this user may not make: its own, or that of a hard link to it. Apart from that the layer
+    /// becomes what it is for root: an earlier entry of the name is replaced, and nothing can be in it. (umoci makes an
+    /// empty file without permissions in its place, and links to that. Nothing is the more honest device: a program that
+    /// looks for one finds out that it is missing.)
+    fn leave_out_device(&mut self, entry: &Entry, parent: Id, base: &[u8]) -> Result<(), Fault> {
+        let keep = &mut self.keep;
+        let replaced = self.directories.leave_out(parent, base, &mut keep.counts.tally)?;
+        keep.counts.replaced += u64::from(replaced);
+        keep.counts.not_kept_devices.note(&entry.name);
+        Ok(())
     }
 
     fn node(&mut self, entry: &Entry, parent: Id, base: &[u8], node: Node) -> Result<(), Fault> {

@@ -9,13 +9,10 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::archive::{Archive, Entry, Kind};
-use super::names::{self, Meaning};
-use super::{Fault, Limits, counts::Noted};
+use super::names::{self, MOST_LINKS, Meaning, components};
+use super::{Fault, Limits, check_device, counts::Noted};
 use crate::error::{Error, Result};
 use crate::image::digest::{Digest, Hasher};
-
-/// How many links a name may lead through before it is taken for a loop; the kernel's own number.
-const MOST_LINKS: u32 = 40;
 
 /// The most bytes of names, targets and attributes that are kept of one layer.
 const MOST_TEXT: u64 = 1 << 30;
@@ -272,25 +269,9 @@ impl<'o> Lister<'o> {
     }
 
     fn check_limits(&mut self, entry: &Entry) -> Result<(), Fault> {
-        let limits = &self.options.limits;
-        if self.tree.entries > limits.entries {
-            return Err(Fault::limit("the layer has more than", limits.entries, "entries", "--max-entries"));
-        }
-        if entry.name.len() > limits.path || entry.link.len() > limits.path {
-            let limit = limits.path as u64;
-            return Err(Fault::limit("its name or target is longer than", limit, "bytes", "--max-path"));
-        }
+        self.claimed = self.options.limits.admit(entry, self.tree.entries, self.claimed)?;
         if entry.name.split(|&byte| byte == b'/').any(|component| component.len() > 255) {
             return Err(Fault::rule("a component of a name has at most 255 bytes"));
-        }
-        self.claimed = self.claimed.saturating_add(entry.real_size());
-        if self.claimed > limits.bytes {
-            return Err(Fault::limit(
-                "the layer's files are more than",
-                limits.bytes,
-                "bytes",
-                "--max-bytes",
-            ));
         }
         let attributes: usize = entry.xattrs.iter().map(|(key, value)| key.len() + value.len()).sum();
         self.text += (entry.name.len() + entry.link.len() + attributes) as u64;
@@ -323,10 +304,7 @@ impl<'o> Lister<'o> {
                 return Err(Fault::rule("it is a symbolic link to nothing"));
             }
             Kind::Char | Kind::Block => {
-                // The kernel keeps 12 and 20 bits.
-                if entry.device.0 >= 1 << 12 || entry.device.1 >= 1 << 20 {
-                    return Err(Fault::rule("its device number is larger than the kernel's 12 and 20 bits"));
-                }
+                check_device(entry.device)?;
                 if entry.kind == Kind::Char && entry.device == (0, 0) {
                     self.tree.left_out.note(&entry.name);
                     return Ok(());
@@ -372,13 +350,7 @@ impl<'o> Lister<'o> {
 
     /// A second name for what the archive has made before.
     fn hard_link(&mut self, entry: &Entry, parent: u32, base: &[u8]) -> Result<(), Fault> {
-        let missing = || {
-            let target = names::shown(&entry.link);
-            Fault::Rule(
-                format!("the target `{target}` of the hard link is not in this layer").into(),
-                Some("a hard link names a file of its own archive; one of a lower layer must be repeated in full".into()),
-            )
-        };
+        let missing = || Fault::no_target(&entry.link);
         let mut target = Vec::new();
         names::clean(&entry.link, &mut target);
         let (directory, old) = names::split(&target);
@@ -514,13 +486,7 @@ impl<'o> Lister<'o> {
                     let target: Vec<_> = components(&inode.link).collect();
                     target.into_iter().rev().for_each(|component| pending.push_front(component));
                 }
-                _ => {
-                    let text = names::shown(&component);
-                    return Err(Fault::Rule(
-                        format!("`{text}` on its way is no directory in this layer").into(),
-                        None,
-                    ));
-                }
+                _ => return Err(Fault::no_directory(&component)),
             }
         }
         Ok(Some(here))
@@ -626,12 +592,6 @@ impl Tree {
     }
 }
 
-/// The components of a name or of a link's target, without those that stay where they are.
-fn components(name: &[u8]) -> impl Iterator<Item = Box<[u8]>> {
-    let parts = name.split(|&byte| byte == b'/');
-    parts.filter(|part| !part.is_empty() && part != b".").map(Box::from)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -647,7 +607,10 @@ mod tests {
             header.set_entry_type(*kind);
             header.set_mode(0o644);
             let data = if kind.is_file() { text.as_bytes() } else { b"" };
-            if !kind.is_file() {
+            if *kind == C {
+                header.set_device_major(1).unwrap();
+                header.set_device_minor(3).unwrap();
+            } else if !kind.is_file() {
                 header.set_link_name_literal(text).unwrap();
             }
             header.set_size(data.len() as u64);
@@ -677,7 +640,7 @@ mod tests {
         tree.walk().into_iter().map(shown).collect()
     }
 
-    use tar::EntryType::{Directory as D, Link as L, Regular as F, Symlink as S};
+    use tar::EntryType::{Char as C, Directory as D, Link as L, Regular as F, Symlink as S};
 
     #[test]
     fn names_lead_through_links_and_never_out() {
@@ -798,6 +761,8 @@ mod tests {
                 // In an opaque directory there is nothing to hide, and overlayfs would show the device.
                 What::Whiteout if below_opaque(node) => continue,
                 What::Whiteout => "whiteout".to_owned(),
+                // An ordinary user makes no devices.
+                What::Char => continue,
                 _ => format!("{} x{}", inode.size, inode.names),
             };
             all.insert(String::from_utf8(tree.path(node)).unwrap(), what);
@@ -811,6 +776,7 @@ mod tests {
                 &["a", "b", "a/b", "a/b/c", "b/../c", "../a", "l", "l/a", "l/l/b", "./b/a"][..],
             )
         };
+        let device_or_not = || prop::sample::select(&["c", "a", "a/b", "l/d", "c/x"][..]);
         let hidden = [".wh.a", "a/.wh.b", "l/.wh.a", "a/.wh..wh..opq", "a/b/.wh.c", ".wh.l"];
         let target = prop::sample::select(&["a", "/b", "../a/b", "l", "a/..", "nowhere/at/all"][..]);
         prop_oneof![
@@ -819,6 +785,9 @@ mod tests {
             3 => (name(), target).prop_map(|(name, target)| (name, S, target)),
             2 => (name(), name()).prop_map(|(name, target)| (name, L, target)),
             2 => prop::sample::select(hidden.to_vec()).prop_map(|name| (name, F, "")),
+            2 => prop::sample::select(&["c", "a/b", "l/d"][..]).prop_map(|name| (name, C, "")),
+            2 => (device_or_not(), device_or_not()).prop_map(|(name, target)| (name, L, target)),
+            1 => device_or_not().prop_map(|name| (name, F, "333")),
         ]
     }
 
@@ -834,6 +803,9 @@ mod tests {
                 (Ok(tree), Ok(unpacked)) => {
                     let mut found = BTreeMap::new();
                     on_disk(dir.path(), dir.path(), &mut found);
+                    // What has no device does not hide the name of one below either, as far as the layer does not say so.
+                    let is_device = |name: &str| tree.find(name.as_bytes()).is_some_and(|it| tree.inode(it).what == What::Char);
+                    found.retain(|name, what| what != "whiteout" || !is_device(name));
                     prop_assert_eq!(as_listed(tree), found, "{:?}", items);
                     prop_assert_eq!(tree.inodes[0].opaque, unpacked.opaque_root);
                 }

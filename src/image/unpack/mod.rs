@@ -8,7 +8,7 @@
 //!
 //! A layer is unpacked on its own, with nothing below it, so that all layers of an image can be unpacked at the same
 //! time. What this cannot know, the attributes of directories that only lower layers list, is returned as
-//! [`Unpacked::implicit`] and made good by [`adopt`] when all layers are there.
+//! [`Unpacked::implicit`] and made good by [`Below`] when all layers are there.
 
 mod adopt;
 pub mod archive;
@@ -29,7 +29,7 @@ use std::io::Read;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-pub use adopt::adopt;
+pub use adopt::Below;
 pub use counts::{Counts, Noted};
 pub use list::{ListOptions, Tree, fetch, list};
 pub use names::{clean, shown, shown_whole};
@@ -87,6 +87,24 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// Checks an entry, the `number`th of its layer, whose files are `bytes` together so far; gives what they are with it.
+    fn admit(&self, entry: &Entry, number: u64, bytes: u64) -> Result<u64, Fault> {
+        if number > self.entries {
+            return Err(Fault::limit("the layer has more than", self.entries, "entries", "--max-entries"));
+        }
+        if entry.name.len() > self.path || entry.link.len() > self.path {
+            let limit = self.path as u64;
+            return Err(Fault::limit("its name or target is longer than", limit, "bytes", "--max-path"));
+        }
+        let bytes = bytes.saturating_add(entry.real_size());
+        if bytes > self.bytes {
+            return Err(Fault::limit("the layer's files are more than", self.bytes, "bytes", "--max-bytes"));
+        }
+        Ok(bytes)
+    }
+}
+
 /// Called now and then with the bytes of the archive read so far; an error ends the unpacking.
 pub type Progress<'a> = &'a (dyn Fn(u64) -> Result<()> + 'a);
 
@@ -135,7 +153,7 @@ pub struct Unpacked {
     /// The directories that the archive does not list but puts something into, parents first; empty for the root.
     ///
     /// overlayfs shows a directory with the attributes it has in the topmost layer. These were made with
-    /// mode 0755, so a lower layer's attributes would be hidden: see [`adopt`]. When this is empty, the unpacked
+    /// mode 0755, so a lower layer's attributes would be hidden: see [`Below`]. When this is empty, the unpacked
     /// layer depends on nothing below it.
     pub implicit: Vec<PathBuf>,
     /// Whether the archive makes the root opaque. overlayfs has no such thing (it merges the roots of
@@ -194,6 +212,23 @@ impl Fault {
         Self::Rule(text.into(), None)
     }
 
+    /// A hard link to what the archive does not have.
+    fn no_target(link: &[u8]) -> Self {
+        let target = shown(link);
+        Self::Rule(
+            format!("the target `{target}` of the hard link is not in this layer").into(),
+            Some(
+                "a hard link names a file of its own archive; one of a lower layer must be repeated in full"
+                    .into(),
+            ),
+        )
+    }
+
+    /// A name that leads through something else than a directory or a link.
+    fn no_directory(name: &[u8]) -> Self {
+        Self::Rule(format!("`{}` on its way is no directory in this layer", shown(name)).into(), None)
+    }
+
     /// A limit that is exceeded, with the flag that sets it.
     fn limit(exceeded: &str, limit: u64, unit: &str, flag: &str) -> Self {
         let remedy = format!("raise the limit with {flag} if you trust the image");
@@ -249,6 +284,14 @@ fn explain(failed: &Failed, error: Error, into: &Path) -> Error {
         Errno::MLINK => error.rule("the file has as many hard links as its file system can count"),
         _ => error,
     }
+}
+
+/// The kernel keeps 12 and 20 bits of a device number. More would be cut off, and 4096:0 become the 0:0 of a whiteout.
+fn check_device((major, minor): (u32, u32)) -> Result<(), Fault> {
+    if major < 1 << 12 && minor < 1 << 20 {
+        return Ok(());
+    }
+    Err(Fault::rule("its device number is larger than the kernel's 12 and 20 bits"))
 }
 
 /// A path below the image's root, from its bytes.

@@ -10,6 +10,15 @@ const WHITEOUT: &[u8] = b".wh.";
 /// The name that makes its directory opaque.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
+/// How many links a name may lead through before it is taken for a loop; the kernel's own number.
+pub const MOST_LINKS: u32 = 40;
+
+/// The components of a name or of a link's target, without those that stay where they are.
+pub fn components(name: &[u8]) -> impl Iterator<Item = Box<[u8]>> {
+    let parts = name.split(|&byte| byte == b'/');
+    parts.filter(|part| !part.is_empty() && part != b".").map(Box::from)
+}
+
 /// What a last component asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning<'a> {

@@ -42,9 +42,8 @@ const SENDER: &str = "sender";
 /// A network namespace of the story.
 #[derive(Clone, Copy)]
 struct Net {
+    /// Also that of its descriptor.
     name: &'static str,
-    /// Its descriptor.
-    fd: &'static str,
     /// A netlink socket that was made in it.
     socket: &'static str,
     /// The end of its cable that is in the hub.
@@ -55,40 +54,17 @@ struct Net {
     address: Ipv4Addr,
 }
 
-const HUB: Net = Net {
-    name: "hub",
-    fd: "hub",
-    socket: "hub's netlink",
-    port: (0, ""),
-    end: 0,
-    address: Ipv4Addr::new(10, 0, 0, 1),
-};
-const ONE: Net = Net {
-    name: "one",
-    fd: "one",
-    socket: "one's netlink",
-    port: (21, "to-one"),
-    end: 22,
-    address: Ipv4Addr::new(10, 0, 0, 2),
-};
-const TWO: Net = Net {
-    name: "two",
-    fd: "two",
-    socket: "two's netlink",
-    port: (23, "to-two"),
-    end: 24,
-    address: Ipv4Addr::new(10, 0, 0, 3),
-};
-const THREE: Net = Net {
-    name: "three",
-    fd: "three",
-    socket: "three's netlink",
-    port: (25, "to-three"),
-    end: 26,
-    address: Ipv4Addr::new(10, 0, 0, 4),
-};
+const HUB: Net = Net::new("hub", "hub's netlink", (0, ""), 1);
+const ONE: Net = Net::new("one", "one's netlink", (21, "to-one"), 2);
+const TWO: Net = Net::new("two", "two's netlink", (23, "to-two"), 3);
+const THREE: Net = Net::new("three", "three's netlink", (25, "to-three"), 4);
 
 impl Net {
+    /// The last number of its address is `host`, and that of the cable's far end follows on the near one's.
+    const fn new(name: &'static str, socket: &'static str, port: (u32, &'static str), host: u8) -> Self {
+        Self { name, socket, port, end: port.0 + 1, address: Ipv4Addr::new(10, 0, 0, host) }
+    }
+
     /// The end in the hub.
     fn port(&self) -> Link {
         Link::new(self.port.0, self.port.1)
@@ -102,14 +78,14 @@ impl Net {
     fn space(&self) -> Space {
         Space {
             name: self.name.to_owned(),
-            namespace: Value::later(self.fd),
+            namespace: Value::later(self.name),
             socket: Value::later(self.socket),
         }
     }
 
     /// Goes there.
     fn enter(&self) -> Syscall {
-        Syscall::Setns { fd: Value::later(self.fd), kind: NET }
+        Syscall::Setns { fd: Value::later(self.name), kind: NET }
     }
 
     /// Its end gets its address and comes up.
@@ -123,7 +99,7 @@ impl Net {
 
     /// A cable to it. The kernel puts the other end there by the descriptor.
     fn cable(&self, bridge: Option<u32>) -> Request {
-        Request::NewPair { link: self.port(), peer: self.end(), namespace: Value::later(self.fd), bridge }
+        Request::NewPair { link: self.port(), peer: self.end(), namespace: Value::later(self.name), bridge }
     }
 }
 
@@ -204,6 +180,11 @@ fn receive() -> Call {
     Syscall::ReceiveDatagram { fd: Value::later(LISTENER) }.into()
 }
 
+/// A datagram from the one socket to the other, which is the last use of both.
+fn deliver(to: Ipv4Addr) -> [Call; 4] {
+    [send_to(SENDER, to), receive(), calls::close(SENDER), calls::close(LISTENER)]
+}
+
 fn unreachable() -> Step {
     Step::say("Try to reach yourself, and then somebody else")
         .why(
@@ -250,7 +231,7 @@ fn to_itself() -> Step {
 fn found(net: &Net, room_for_words: Step) -> Step {
     room_for_words
         .call(calls::unshare(NET))
-        .call(own(net.fd))
+        .call(own(net.name))
         .call(calls::route_socket(net.socket))
         .call(HUB.enter())
 }
@@ -269,7 +250,7 @@ fn second() -> Step {
              can be changed from here.",
         )
         .chapter("17")
-        .call(own(HUB.fd));
+        .call(own(HUB.name));
     found(&ONE, words).look_at([Probe::Namespaces(NET)]).expect([Claim::OwnNamespaces(NET)])
 }
 
@@ -320,10 +301,7 @@ fn send() -> Step {
         )
         .chapter("18")
         .call(datagram(SENDER))
-        .call(send_to(SENDER, ONE.address))
-        .call(receive())
-        .call(calls::close(SENDER))
-        .call(calls::close(LISTENER))
+        .calls(deliver(ONE.address))
         .look_at([Probe::Neighbours])
         .expect([Claim::Neighbour { address: ONE.address, known: true }])
 }

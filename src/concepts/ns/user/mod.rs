@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{CHILD, HOST, Room, scratch, show_host, wait};
 use crate::concepts::Context;
-use crate::concepts::common::birth::proc_of;
+use crate::concepts::common::birth::{name_root, proc_of, until_tied};
 use crate::plan::{Bulk, Call, Claim, Gate, Plan, Probe, Spawn, Step, calls};
 use crate::sys::flags::{Access, AtFlags, CloneFlags, OFlags};
 use crate::sys::{Errno, Syscall, Value};
@@ -159,19 +159,12 @@ fn nobody(story: &Story) -> Step {
 fn map(story: &Story) -> Vec<Step> {
     let line = |own: u32| format!("0 {own} 1\n");
     vec![
-        Step::say("Wait until the child is tied to cutaway")
-            .why("From then on it cannot outlive this process.")
-            .gate(Gate::Pass("armed")),
-        Step::say("Tell the kernel who the child's root is")
-            .why(
-                "The first number is the id inside, the second the id outside, the third how many follow. An \
-                 ordinary user may map only the own id, and must give up setgroups first: a process that could \
-                 leave a group might pass where that group is kept out.",
-            )
-            .chapter("14")
-            .calls(calls::write(proc_of(&CHILD, "setgroups"), "deny"))
-            .calls(calls::write(proc_of(&CHILD, "uid_map"), line(story.uid)))
-            .calls(calls::write(proc_of(&CHILD, "gid_map"), line(story.gid))),
+        until_tied(),
+        name_root(&CHILD, story.uid, story.gid).why(
+            "The first number is the id inside, the second the id outside, the third how many follow. An ordinary \
+             user may map only the own id, and must give up setgroups first: a process that could leave a group \
+             might pass where that group is kept out.",
+        ),
         Step::say("Try to write a map once more")
             .why("Files would change their owners under running programs. A map is written once: EPERM.")
             .chapter("14")
