@@ -52,6 +52,10 @@ pub fn promoted(book: &[String], printed: &[String]) -> Vec<String> {
         let last = part.end == book.len();
         let inside: Vec<usize> =
             pairs.iter().filter(|(old, _)| part.contains(old)).map(|(_, new)| *new).collect();
+        if inside.is_empty() && !part.is_empty() && number > 0 && !last {
+            // Nothing of this part is printed any more.
+            continue;
+        }
         let from = if number == 0 { 0 } else { inside.first().copied().unwrap_or(printed.len()) };
         let to = if last { printed.len() } else { inside.last().map_or(from, |at| at + 1) };
         let (from, to) = if part.is_empty() {

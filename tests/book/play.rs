@@ -196,9 +196,9 @@ fn slowed(shell: &str, times: u32) -> String {
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |slow, part| {
         let end = part.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(part.len());
-        let number = part[..end].parse().map_or(part[..end].to_owned(), |seconds: f64| {
-            (seconds * f64::from(times)).to_string()
-        });
+        let number = part[..end]
+            .parse()
+            .map_or(part[..end].to_owned(), |seconds: f64| (seconds * f64::from(times)).to_string());
         slow + "sleep " + &number + &part[end..]
     })
 }

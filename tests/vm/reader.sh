@@ -10,6 +10,8 @@ hostname laptop
 # Where the processor is emulated, a `sleep 1` is over before what it waits for has begun.
 export CUTAWAY_SLOW=3
 modprobe -q overlay
+# Pids as long as those that the book has in their place: how many bytes a number has is printed too.
+echo 4000 >/proc/sys/kernel/ns_last_pid
 # The user that the tests are performed by, where somebody has a name for it already.
 echo 'cutaway-test:x:1000:1000::/home/student:/bin/sh' >>/etc/passwd
 
