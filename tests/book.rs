@@ -16,11 +16,12 @@
 //!
 //! Behind `console` stands who types, `root` or `user`, and what the block needs: `v1`, `v2` or `hybrid` control
 //! groups, a group of version 2 that is `delegated` to the user, a `terminal` with bars, `needs=PROGRAM`. A block that
-//! names no layout of groups prints the same on all. What a machine cannot perform another one does:
-//! `tests/vm/book.sh` performs the chapters that name a layout in virtual machines. A command may go on on the next line with a `\` at its end and `> ` in front. An exit code
-//! other than 0 is the line `? CODE`. All blocks of a chapter share one working directory and two state directories
-//! (root's and the user's), which are empty at its beginning. What a reader has from before is prepared in a comment,
-//! with the same commands:
+//! names no layout of groups prints the same on all. What this machine cannot perform another one does:
+//! `tests/vm/book.sh` performs the chapters that name a layout in virtual machines.
+//!
+//! A command may go on on the next line with a `\` at its end and `> ` in front. An exit code other than 0 is the line
+//! `? CODE`. All blocks of a chapter share one working directory and two state directories (root's and the user's), which
+//! are empty at its beginning. What a reader has from before is prepared in a comment, with the same commands:
 //!
 //! ```text
 //! <!-- setup,root
@@ -30,7 +31,8 @@
 //!
 //! What varies is made the same by the rules in `book/rules.rs`. `CUTAWAY_BOOK=rewrite` writes what was printed into
 //! the chapters, with the same lines left out, and what is generated into the generated pages; `CUTAWAY_CHAPTER=10`
-//! performs one chapter alone, `CUTAWAY_CHAPTER="10 11"` two. A block that says nobody (```` ```console ````) is not executed and stands in
+//! performs one chapter alone, `CUTAWAY_CHAPTER="10 11"` two; with `CUTAWAY_SLOW=3` a `sleep` lasts three times as long, for
+//! an emulated machine. A block that says nobody (```` ```console ````) is not executed and stands in
 //! `book/not-executed.txt` with its reason.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap, and so may their helpers")]
