@@ -1,9 +1,9 @@
 //! Which blocks were performed, on which kind of machine.
 //!
 //! No machine has all layouts of control groups, so that no run of the tests performs every block. Each run writes down
-//! what it has performed, in a file with the name of its layout; `tests/vm/book.sh` brings the files together, and
-//! then nothing may be missing: not a block that a layout is named for, and none of the others on any of the machines. A line names a block and the text of its chapter: what is noted of an older text counts for
-//! nothing.
+//! what it has performed, in a file with the name of its layout; `tests/vm/book.sh` brings the files together, and then
+//! nothing may be missing: a block that names a layout is in one of them, and a block that names none is in all that have
+//! its chapter. A line names a block and the text of its chapter: what is noted of an older text counts for nothing.
 
 use std::collections::BTreeSet;
 use std::fs;
