@@ -15,10 +15,13 @@
 //! ````
 //!
 //! Behind `console` stands who types, `root` or `user`, and what the block needs: `v1`, `v2` or `hybrid` control
-//! groups, `needs=PROGRAM`. A command may go on on the next line with a `\` at its end and `> ` in front. An exit code
-//! other than 0 is the line `? CODE`. All blocks of a chapter share one working directory and two state directories
-//! (root's and the user's), which are empty at its beginning. What a reader has from before is prepared in a comment,
-//! with the same commands:
+//! groups, a group of version 2 that is `delegated` to the user, a `terminal` with bars, `needs=PROGRAM`. A block that
+//! names no layout of groups prints the same on all. What this machine cannot perform another one does:
+//! `tests/vm/book.sh` performs the chapters that name a layout in virtual machines.
+//!
+//! A command may go on on the next line with a `\` at its end and `> ` in front. An exit code other than 0 is the line
+//! `? CODE`. All blocks of a chapter share one working directory and two state directories (root's and the user's), which
+//! are empty at its beginning. What a reader has from before is prepared in a comment, with the same commands:
 //!
 //! ```text
 //! <!-- setup,root
@@ -28,7 +31,8 @@
 //!
 //! What varies is made the same by the rules in `book/rules.rs`. `CUTAWAY_BOOK=rewrite` writes what was printed into
 //! the chapters, with the same lines left out, and what is generated into the generated pages; `CUTAWAY_CHAPTER=10`
-//! performs one chapter alone. A block that says nobody (```` ```console ````) is not executed and stands in
+//! performs one chapter alone, `CUTAWAY_CHAPTER="10 11"` two; with `CUTAWAY_SLOW=3` a `sleep` lasts three times as long, for
+//! an emulated machine. A block that says nobody (```` ```console ````) is not executed and stands in
 //! `book/not-executed.txt` with its reason.
 
 #![allow(clippy::unwrap_used, reason = "tests may unwrap, and so may their helpers")]
@@ -49,6 +53,10 @@ mod plan;
 mod play;
 #[path = "book/quiz.rs"]
 mod quiz;
+#[path = "book/reading.rs"]
+mod reading;
+#[path = "book/record.rs"]
+mod record;
 #[path = "book/rules.rs"]
 mod rules;
 #[path = "book/site.rs"]
@@ -92,7 +100,8 @@ fn every_console_block_is_what_happens() {
     let only = std::env::var("CUTAWAY_CHAPTER").ok();
     let mut faults = Vec::new();
     for (file, text) in pages() {
-        if only.as_ref().is_some_and(|only| !file.starts_with(only.as_str())) {
+        let is_wanted = |only: &String| only.split_whitespace().any(|number| file.starts_with(number));
+        if !only.as_ref().is_none_or(is_wanted) {
             continue;
         }
         let blocks = block::parse(&text).unwrap_or_else(|fault| panic!("chapters/{file}: {fault}"));
@@ -108,11 +117,13 @@ fn perform(file: &str, text: &str, blocks: &[Block], faults: &mut Vec<String>) {
     let mut stage = Stage::new();
     let mut lines: Vec<Vec<String>> = text.lines().map(|line| vec![line.to_owned()]).collect();
     let mut changed = false;
+    let mut performed = Vec::new();
     for block in blocks.iter().filter(|block| block.is_executed()) {
         let place = format!("chapters/{file}:{}", block.line);
         if !stage.can(&block.words, &place) {
             continue;
         }
+        performed.push(block);
         let new = play_block(&stage, block, &place, faults);
         if rewrites() && !block.hidden && new != block.commands {
             changed = true;
@@ -121,6 +132,7 @@ fn perform(file: &str, text: &str, blocks: &[Block], faults: &mut Vec<String>) {
             lines[block.content.start] = fresh;
         }
     }
+    record::write(play::cgroups(), file, text, &performed);
     for left in stage.strike() {
         faults.push(format!("chapters/{file} leaves behind: {left}"));
     }
@@ -157,6 +169,20 @@ fn play_block(stage: &Stage, block: &Block, place: &str, faults: &mut Vec<String
         new.push(Command { typed: command.typed.clone(), output, exit: played.exit });
     }
     new
+}
+
+#[test]
+#[ignore = "tests/vm/book.sh asks it, when each machine has performed what it can"]
+fn every_block_is_performed_somewhere() {
+    let missing = |(file, text): (String, String)| {
+        let blocks = block::parse(&text).unwrap_or_else(|fault| panic!("chapters/{file}: {fault}"));
+        record::missing(&file, &text, &blocks)
+    };
+    let faults: Vec<_> = pages().into_iter().flat_map(missing).collect();
+    report(
+        &faults,
+        "No machine has performed these as they stand now: cargo test --test book; tests/vm/book.sh",
+    );
 }
 
 /// How many blocks may go unexecuted. It only shrinks.

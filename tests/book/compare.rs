@@ -2,6 +2,9 @@
 //!
 //! In the book `[...]` on a line of its own stands for lines that are left out, `[..]` within a line for a part of it.
 
+use std::cmp::Reverse;
+
+use super::reading;
 use super::rules::comparable;
 
 /// Lines that are left out.
@@ -49,6 +52,10 @@ pub fn promoted(book: &[String], printed: &[String]) -> Vec<String> {
         let last = part.end == book.len();
         let inside: Vec<usize> =
             pairs.iter().filter(|(old, _)| part.contains(old)).map(|(_, new)| *new).collect();
+        if inside.is_empty() && !part.is_empty() && number > 0 && !last {
+            // Nothing of this part is printed any more.
+            continue;
+        }
         let from = if number == 0 { 0 } else { inside.first().copied().unwrap_or(printed.len()) };
         let to = if last { printed.len() } else { inside.last().map_or(from, |at| at + 1) };
         let (from, to) = if part.is_empty() {
@@ -65,10 +72,16 @@ pub fn promoted(book: &[String], printed: &[String]) -> Vec<String> {
     out
 }
 
-/// What was printed, in the book's own lines where they still fit.
+/// What was printed, in the book's own lines where they still fit. All readings of a chart have one form: they are
+/// taken as they were printed, so that the book has those of one run.
 fn kept(book: &[String], printed: &[String], from: usize, to: usize) -> Vec<String> {
     let fresh = |line: &String| {
-        book.iter().find(|old| !old.trim().is_empty() && fits(old, line)).unwrap_or(line).clone()
+        if reading::form(line).is_some() {
+            return line.clone();
+        }
+        // `periods [..]` fits what was printed of `periods throttled` too: the line that says most stands for it.
+        let fitting = book.iter().filter(|old| !old.trim().is_empty() && fits(old, line));
+        fitting.min_by_key(|old| Reverse(comparable(old).len())).unwrap_or(line).clone()
     };
     printed.get(from..to).unwrap_or_default().iter().map(fresh).collect()
 }
@@ -88,6 +101,9 @@ fn ranges(book: &[String]) -> Vec<std::ops::Range<usize>> {
 /// The longest sequence of lines that both have, as pairs of their numbers. Empty lines say nothing.
 fn common(book: &[String], printed: &[String]) -> Vec<(usize, usize)> {
     let same = |old: usize, new: usize| {
+        if reading::form(&book[old]).is_some() {
+            return same_reading(book, old, printed, new);
+        }
         let says = !book[old].trim().is_empty() && book[old] != LINES;
         says && (fits(&book[old], &printed[new]) || renumbered(&book[old], &printed[new]))
     };
@@ -122,4 +138,14 @@ fn renumbered(old: &str, new: &str) -> bool {
         number.starts_with(|first: char| first.is_ascii_digit()).then(|| rest.trim().to_owned())
     };
     sentence(old).is_some_and(|old| sentence(new) == Some(old))
+}
+
+/// Whether two readings stand for each other: both were read at the same time, or both are the last of their chart.
+fn same_reading(book: &[String], old: usize, printed: &[String], new: usize) -> bool {
+    let is_last =
+        |lines: &[String], at: usize| lines.get(at + 1).is_none_or(|next| reading::form(next).is_none());
+    let alike = fits(&book[old], &printed[new]);
+    let last =
+        is_last(printed, new) && is_last(book, old) && book.get(old + 1).is_none_or(|next| next != LINES);
+    alike && (last || reading::time(&book[old]) == reading::time(&printed[new]))
 }

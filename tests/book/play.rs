@@ -5,6 +5,7 @@
 
 use std::fs;
 use std::io::Read;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -17,6 +18,14 @@ use super::rules::{Run, Seen};
 const HOME: &str = "/home/student";
 /// What a reader sees in place of root's state directory.
 const STATE: &str = "/var/lib/cutaway";
+/// What a reader sees in place of the group of version 2 that the tests are in: that of a login.
+const GROUP: &str = "/user.slice/user-1000.slice/session-1.scope";
+/// How many seconds a command may take.
+const LIMIT: u32 = 60;
+/// The word of a block that is performed in a terminal, where numbers over time have bars.
+const TERMINAL: &str = "terminal";
+/// The word of a block whose user is in a delegated group.
+const DELEGATED: &str = "delegated";
 
 pub struct Stage {
     dir: PathBuf,
@@ -48,7 +57,7 @@ impl Stage {
     }
 
     /// Whether a block can be performed here. If not, that is said, and where everything must run it is a failure;
-    /// another kind of control groups than this machine has is none.
+    /// other control groups than this machine has are none, because another machine has them (`record.rs`).
     pub fn can(&mut self, words: &[String], place: &str) -> bool {
         words.iter().all(|word| match word.as_str() {
             "root" => self.prepare(Who::Root),
@@ -60,6 +69,14 @@ impl Stage {
                 }
                 kind == word
             }
+            DELEGATED => {
+                let there = delegated().is_some();
+                if !there {
+                    eprintln!("skipped: {place} needs a group that the user owns: see tests/vm/book.sh");
+                }
+                there
+            }
+            TERMINAL => true,
             program => {
                 let program = program.strip_prefix("needs=");
                 need(
@@ -96,26 +113,28 @@ impl Stage {
     /// Performs one command.
     pub fn play(&self, words: &[String], shell: &str, seen: &mut Seen) -> Played {
         let bed = self.bed(words);
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let has = |wanted: &str| words.iter().any(|word| word == wanted);
+        let (reader, writer) = if has(TERMINAL) { terminal() } else { pipe() };
         let path = format!(
             "{}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             bed.path("bin").display()
         );
+        let slowness = slowness();
+        let (limit, shell) = ((LIMIT * slowness).to_string(), slowed(shell, slowness));
         let mut command = Command::new("timeout");
-        command.args(["--kill-after=5", "60", "sh", "-c", shell]).env_clear().env("PATH", path);
+        command.args(["--kill-after=5", &limit, "sh", "-c", &shell]).env_clear().env("PATH", path);
         command.env("HOME", &self.dir).env("LC_ALL", "C.UTF-8").current_dir(&self.dir);
         command.stdin(Stdio::null()).stdout(writer.try_clone().unwrap()).stderr(writer);
         if let Some((uid, gid)) = bed.ids() {
             command.uid(uid).gid(gid);
         }
         let before = last_pid();
-        let mut child = command.spawn().unwrap();
+        let mut child = if has(DELEGATED) { spawn_delegated(&mut command) } else { command.spawn().unwrap() };
         drop(command);
-        let mut bytes = Vec::new();
-        reader.read_to_end(&mut bytes).unwrap();
+        let bytes = all_of(reader);
         let status = child.wait().unwrap();
         let run = self.run(bed, (self.since, before, last_pid()));
-        let printed = seen.replace(&String::from_utf8_lossy(&bytes), &run);
+        let printed = seen.replace(&without_colours(&String::from_utf8_lossy(&bytes)), &run);
         Played { printed, exit: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) }
     }
 
@@ -124,7 +143,8 @@ impl Stage {
         // A path that is opened below a descriptor of the root has no slash in front.
         let bare = |path: &str| path.trim_start_matches('/').to_owned();
         let below = (bare(&dir), bare(HOME));
-        let literal = vec![(format!("{dir}/st"), STATE.to_owned()), (dir, HOME.to_owned()), below];
+        let mut literal = vec![(format!("{dir}/st"), STATE.to_owned()), (dir, HOME.to_owned()), below];
+        literal.extend(own_group().map(|group| (group, GROUP.to_owned())));
         let about = nix::sys::utsname::uname().unwrap();
         let mut words = vec![
             (about.release().to_string_lossy().into_owned(), "6.12.0".to_owned()),
@@ -165,8 +185,85 @@ impl Stage {
     }
 }
 
+/// How many times longer than a reader one has to wait here until something has happened: an emulated machine is slow.
+fn slowness() -> u32 {
+    std::env::var("CUTAWAY_SLOW").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
+}
+
+/// The command with every `sleep` so many times longer.
+fn slowed(shell: &str, times: u32) -> String {
+    let mut parts = shell.split("sleep ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |slow, part| {
+        let end = part.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(part.len());
+        let number = part[..end]
+            .parse()
+            .map_or(part[..end].to_owned(), |seconds: f64| (seconds * f64::from(times)).to_string());
+        slow + "sleep " + &number + &part[end..]
+    })
+}
+
+#[test]
+fn all_of_a_command_waits_longer() {
+    let typed = "run -- sleep 61.5 & sleep 1; pgrep -fx 'sleep 61.5' || echo no sleep here";
+    assert_eq!(slowed(typed, 1), typed);
+    let slow = "run -- sleep 184.5 & sleep 3; pgrep -fx 'sleep 184.5' || echo no sleep here";
+    assert_eq!(slowed(typed, 3), slow);
+}
+
+/// Both ends of a pipe.
+fn pipe() -> (OwnedFd, OwnedFd) {
+    let (reader, writer) = std::io::pipe().unwrap();
+    (reader.into(), writer.into())
+}
+
+/// Both ends of a terminal of 80 columns.
+fn terminal() -> (OwnedFd, OwnedFd) {
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    let ends = nix::pty::openpty(&size, None).unwrap();
+    (ends.master, ends.slave)
+}
+
+/// Everything that is written to the other end, until nobody holds it any more.
+fn all_of(reader: OwnedFd) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let end = fs::File::from(reader).read_to_end(&mut bytes);
+    // A terminal that nobody holds any more says so by this error.
+    assert!(end.is_ok() || end.is_err_and(|error| error.raw_os_error() == Some(nix::libc::EIO)));
+    bytes
+}
+
+/// What was printed on a terminal, without the sequences that colour it.
+fn without_colours(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let plain = parts.next().unwrap_or_default().to_owned();
+    parts.fold(plain, |plain, part| plain + part.split_once('m').map_or(part, |(_, rest)| rest))
+}
+
+/// The directory of the group that is delegated to the test user, if somebody has made such a group.
+fn delegated() -> Option<PathBuf> {
+    std::env::var_os("CUTAWAY_DELEGATED").map(PathBuf::from)
+}
+
+/// Starts a command in the delegated group: where its parent is at that moment.
+fn spawn_delegated(command: &mut Command) -> std::process::Child {
+    let join = |group: &Path| fs::write(group.join("cgroup.procs"), "0").unwrap();
+    let home = Path::new("/sys/fs/cgroup").join(own_group().unwrap().trim_start_matches('/'));
+    join(&delegated().unwrap());
+    let child = command.spawn();
+    join(&home);
+    child.unwrap()
+}
+
+/// The group of version 2 that the tests are in, if it is not the top one.
+fn own_group() -> Option<String> {
+    let groups = fs::read_to_string("/proc/self/cgroup").unwrap();
+    let group = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+    (group != "/").then(|| group.to_owned())
+}
+
 /// The kind of control groups that this machine has.
-fn cgroups() -> &'static str {
+pub fn cgroups() -> &'static str {
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
     let has = |kind: &str| mounts.lines().any(|line| line.split(' ').nth(2) == Some(kind));
     match (has("cgroup"), has("cgroup2")) {

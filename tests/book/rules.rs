@@ -10,6 +10,7 @@
 //! | place | the directory of the chapter's stage | `/home/student`, and its state directory by `/var/lib/cutaway` |
 //! | who | the test user's name and ids | `student`, 1000 |
 //! | machine | host name and kernel release | `laptop`, `6.12.0` |
+//! | group | the group of version 2 that the tests are in | that of a login |
 //! | pid | numbers of processes that were born meanwhile | 4711 and so on, in order of appearance |
 //! | inode | numbers of namespaces | those of a freshly booted host, then 4026532201 and so on |
 //! | file | inode numbers of files, `#` and a number | 131073 and so on, in order of appearance |
@@ -22,9 +23,12 @@
 //! | blanks | blanks and line breaks: numbers of another width break lines elsewhere |
 //! | time | durations, times of day, dates |
 //! | sum | the counts behind `Σ`, and how many calls changed something |
+//! | reading | the numbers and bars of a line of a chart, not their units and not how many columns there are |
 
 use std::collections::HashMap;
 use std::fs;
+
+use super::reading;
 
 /// What is known of the run that printed a text.
 #[derive(Debug, Clone, Default)]
@@ -270,6 +274,10 @@ pub fn comparable(text: &str) -> String {
     for line in text.lines() {
         in_sum = in_sum && !line.trim().is_empty() && !line.contains("(");
         if in_sum {
+            continue;
+        }
+        if let Some(form) = reading::form(line) {
+            out.push_str(&format!("<reading: {form}>"));
             continue;
         }
         let mut line = line.to_owned();

@@ -227,14 +227,19 @@ impl Page {
         self.paragraph(true);
         self.code = Some(String::new());
         let CodeBlockKind::Fenced(info) = kind else { return };
-        // Whose transcript it is belongs to the transcript.
-        let words: Vec<&str> = info.split(',').collect();
-        let note = match words.as_slice() {
-            ["console", "root", ..] => "as root:",
-            ["console", "user", ..] => "as an ordinary user:",
-            _ => return,
+        let Some(words) = info.strip_prefix("console,") else { return };
+        // Whose transcript it is, and on which layout of control groups, belongs to the transcript.
+        let said = |word| match word {
+            "root" => Some("as root"),
+            "user" => Some("as an ordinary user"),
+            "v1" => Some("cgroup v1"),
+            "v2" => Some("cgroup v2"),
+            "hybrid" => Some("cgroup hybrid"),
+            "delegated" => Some("in a delegated group"),
+            _ => None,
         };
-        let note = self.style.paint(Paint::Dim, note);
+        let note: Vec<&str> = words.split(',').filter_map(said).collect();
+        let note = self.style.paint(Paint::Dim, &format!("{}:", note.join(", ")));
         self.line(&note, CODE);
     }
 
@@ -337,9 +342,9 @@ mod tests {
     #[test]
     fn a_page_has_headings_prose_lists_and_code() {
         let text = "# Title\n\nProse with `code` and **weight**.\n\n- one\n- two\n  - deep\n\n1. first\n\n\
-                    ```console,root\n$ cutaway ns uts\n```\n";
+                    ```console,root,v2,terminal\n$ cutaway ns uts\n```\n";
         let expected = " Title\n =====\n\n Prose with `code` and weight.\n\n   - one\n   - two\n       - deep\n\n  \
-                        1. first\n\n   as root:\n   $ cutaway ns uts\n\n";
+                        1. first\n\n   as root, cgroup v2:\n   $ cutaway ns uts\n\n";
         assert_eq!(shown(text, Unfold::default()), expected);
     }
 
