@@ -12,8 +12,9 @@ use serde_json::{Value as Json, json};
 use super::sheet::Sheet;
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result};
+use crate::probe::limits::{self, Held, Limit};
 use crate::probe::meter::{Meter, Unit, behind, mebibytes};
-use crate::probe::seat::{self, Held, Seat};
+use crate::probe::seat::{self, Seat};
 use crate::report::chart::Chart;
 use crate::report::event::Scale;
 use crate::state::journal;
@@ -61,6 +62,11 @@ impl Subject {
         let has = |seat: &&Seat| seat.controllers.iter().any(|name| name == controller);
         self.seats.iter().find(has)
     }
+
+    fn still_there(&self) -> Result<()> {
+        let all: std::result::Result<(), String> = self.seats.iter().try_for_each(Seat::still_there);
+        all.map_err(|why| Error::new(why).rule("it was removed, which is possible once no process is in it"))
+    }
 }
 
 /// The report.
@@ -72,10 +78,10 @@ pub fn stage(matches: &ArgMatches, context: &Context) -> Result<Stage> {
         let count = matches.get_one::<u32>("count").copied();
         return Ok(watch(&subject, every, count, context));
     }
-    if context.json {
-        return Ok(Stage::Report(format!("{}\n", as_json(&subject))));
-    }
-    Ok(Stage::Report(report(&subject, context)))
+    let text = if context.json { format!("{}\n", as_json(&subject)) } else { report(&subject, context) };
+    // Numbers that a group has taken with it would be missing as if they were never counted.
+    subject.still_there()?;
+    Ok(Stage::Report(text))
 }
 
 fn seconds(text: &str) -> Result<Duration> {
@@ -146,6 +152,9 @@ fn directory(path: &Path, context: &Context) -> Result<Subject> {
     Ok(Subject { title: format!("group {}", path.display()), seats })
 }
 
+/// A limit in effect, or why it is not known.
+type InEffect = std::result::Result<Option<Held>, String>;
+
 /// What is used and what holds.
 struct Facts {
     memory: Option<Memory>,
@@ -160,20 +169,20 @@ struct Memory {
     file: u64,
     peak: Option<u64>,
     killed: Option<u64>,
-    limit: Option<Held<u64>>,
+    limit: InEffect,
 }
 
 struct Cpu {
     used_us: Option<u64>,
     throttled: Option<u64>,
     throttled_us: Option<u64>,
-    quota: Option<Held<u64>>,
+    quota: InEffect,
     weight: Option<u64>,
 }
 
 struct Pids {
     current: u64,
-    limit: Option<Held<u64>>,
+    limit: InEffect,
 }
 
 /// Reads the memory of a group, if it has the controller.
@@ -186,7 +195,7 @@ fn memory(seat: &Seat) -> Option<Memory> {
         file: stat("total_cache", "file"),
         peak: seat.number("memory.max_usage_in_bytes", "memory.peak"),
         killed: seat.word(("memory.oom_control", "oom_kill"), ("memory.events", "oom_kill")),
-        limit: seat.held(seat::memory_limit),
+        limit: limits::MEMORY.held(seat),
     })
 }
 
@@ -218,14 +227,14 @@ fn cpu(subject: &Subject) -> Option<Cpu> {
         throttled: word("nr_throttled", "nr_throttled"),
         throttled_us: word("throttled_time", "throttled_usec")
             .map(|time| if seat.is_some_and(|seat| seat.is_v2) { time } else { time / 1000 }),
-        quota: seat.and_then(|seat| seat.held(seat::quota)),
+        quota: seat.map_or(Ok(None), |seat| limits::PROCESSORS.held(seat)),
         weight: seat.and_then(|seat| seat.number("cpu.shares", "cpu.weight")),
     })
 }
 
 fn pids(seat: &Seat) -> Option<Pids> {
     let current = seat.number("pids.current", "pids.current")?;
-    Some(Pids { current, limit: seat.held(seat::pids_limit) })
+    Some(Pids { current, limit: limits::PROCESSES.held(seat) })
 }
 
 fn facts(subject: &Subject) -> Facts {
@@ -237,9 +246,7 @@ fn facts(subject: &Subject) -> Facts {
 }
 
 fn place(seat: Option<&Seat>) -> String {
-    seat.map_or_else(String::new, |seat| {
-        format!("{} (version {})", seat.directory.display(), if seat.is_v2 { 2 } else { 1 })
-    })
+    seat.map_or_else(String::new, |seat| format!("{} (version {})", seat.directory.display(), seat.version()))
 }
 
 /// Who sets a limit, seen from the group for which it holds.
@@ -270,7 +277,7 @@ fn report(subject: &Subject, context: &Context) -> String {
     match &facts.pids {
         Some(pids) => {
             sheet.row("now", &pids.current.to_string(), "pids.current; threads count too");
-            limit_row(&mut sheet, pids.limit.as_ref(), subject.seat("pids"), |limit| limit.to_string());
+            limit_row(&mut sheet, &pids.limit, subject.seat("pids"), |limit| limit.amount.to_string());
         }
         None => sheet
             .prose(&missing("processes: the top group has no such number, or the controller is not there")),
@@ -279,15 +286,11 @@ fn report(subject: &Subject, context: &Context) -> String {
     sheet.text
 }
 
-fn limit_row(
-    sheet: &mut Sheet,
-    held: Option<&Held<u64>>,
-    seat: Option<&Seat>,
-    shown: impl Fn(u64) -> String,
-) {
+fn limit_row(sheet: &mut Sheet, held: &InEffect, seat: Option<&Seat>, shown: impl Fn(Limit) -> String) {
     match held {
-        Some(held) => sheet.row("limit in effect", &shown(held.limit), &setter(seat, &held.by)),
-        None => sheet.row("limit in effect", "none", "no group from here to the top sets one"),
+        Ok(Some(held)) => sheet.row("limit in effect", &shown(held.limit), &setter(seat, &held.by)),
+        Ok(None) => sheet.row("limit in effect", "none", "no group from here to the top sets one"),
+        Err(why) => sheet.row("limit in effect", "unknown", why),
     }
 }
 
@@ -318,7 +321,7 @@ fn memory_rows(memory: &Memory, subject: &Subject, sheet: &mut Sheet) {
             name("oom_kill of memory.oom_control", "oom_kill of memory.events"),
         );
     }
-    limit_row(sheet, memory.limit.as_ref(), seat, mebibytes);
+    limit_row(sheet, &memory.limit, seat, |limit| mebibytes(limit.amount));
     sheet.prose(
         "The limit is compared with the usage, page cache and all. `docker stats` leaves out the pages of files \
          that were not used lately: active ones stay in, although they would be given back too, so it says more \
@@ -341,8 +344,7 @@ fn cpu_rows(cpu: &Cpu, subject: &Subject, sheet: &mut Sheet) {
         let source = if is_v2 { "cpu.weight; 100 is usual" } else { "cpu.shares; 1024 is usual" };
         sheet.row("weight", &weight.to_string(), source);
     }
-    let shown = |hundredths: u64| format!("{}.{:02} cpus", hundredths / 100, hundredths % 100);
-    limit_row(sheet, cpu.quota.as_ref(), subject.seat("cpu"), shown);
+    limit_row(sheet, &cpu.quota, subject.seat("cpu"), |limit| format!("{} cpus", limit.processors()));
 }
 
 /// The share of the last ten seconds in which some process waited, as the kernel writes it.
@@ -375,16 +377,19 @@ fn pressure_rows(subject: &Subject, sheet: &mut Sheet) {
 
 fn as_json(subject: &Subject) -> Json {
     let facts = facts(subject);
-    let held = |held: Option<&Held<u64>>| {
-        held.map_or(Json::Null, |held| json!({ "limit": held.limit, "by": held.by.to_string_lossy() }))
+    let held = |held: &InEffect, number: fn(Limit) -> u64| match held {
+        Ok(Some(held)) => json!({ "limit": number(held.limit), "by": held.by.to_string_lossy() }),
+        Ok(None) => Json::Null,
+        Err(why) => json!({ "unreadable": why }),
     };
+    let amount = |limit: Limit| limit.amount;
     let seats: Vec<Json> = subject
         .seats
         .iter()
         .map(|seat| {
             json!({
                 "directory": seat.directory.to_string_lossy(),
-                "version": if seat.is_v2 { 2 } else { 1 },
+                "version": seat.version(),
                 "controllers": seat.controllers,
             })
         })
@@ -400,18 +405,18 @@ fn as_json(subject: &Subject) -> Json {
             "file": memory.file,
             "peak": memory.peak,
             "oom_kill": memory.killed,
-            "in_effect": held(memory.limit.as_ref()),
+            "in_effect": held(&memory.limit, amount),
         })),
         "cpu": facts.cpu.map(|cpu| json!({
             "used_us": cpu.used_us,
             "nr_throttled": cpu.throttled,
             "throttled_us": cpu.throttled_us,
             "weight": cpu.weight,
-            "quota_in_hundredths": held(cpu.quota.as_ref()),
+            "quota_in_hundredths": held(&cpu.quota, |limit| limit.parts(100)),
         })),
         "pids": facts.pids.map(|pids| json!({
             "current": pids.current,
-            "in_effect": held(pids.limit.as_ref()),
+            "in_effect": held(&pids.limit, amount),
         })),
     })
 }
@@ -422,9 +427,9 @@ fn meters(subject: &Subject) -> Vec<Meter> {
     if let Some(seat) = subject.seat("memory") {
         let file = seat.directory.join(if seat.is_v2 { "memory.current" } else { "memory.usage_in_bytes" });
         let meter = Meter::file("memory", file, Unit::Bytes);
-        all.push(match seat.held(seat::memory_limit) {
-            Some(held) => meter.full(held.limit),
-            None => meter,
+        all.push(match limits::MEMORY.held(seat) {
+            Ok(Some(held)) => meter.full(held.limit.amount),
+            _ => meter,
         });
     }
     let cpu = match (subject.seat("cpuacct"), subject.seats.iter().find(|seat| seat.is_v2)) {
@@ -469,7 +474,7 @@ fn watch(subject: &Subject, every: Duration, count: Option<u32>, context: &Conte
         for number in 0.. {
             if let Some(group) = gone.iter().find(|group| !group.exists()) {
                 return Err(Error::new(format!("the group {} is gone", group.display()))
-                    .rule("its last process has ended, and whoever made it has removed it"));
+                    .rule("it was removed, which is possible once no process is in it"));
             }
             let (_, values) = series.read();
             let ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -512,6 +517,11 @@ pub fn containers(context: &Context) -> Vec<Row> {
     names.into_iter().map(|name| row(name, context)).collect()
 }
 
+/// The limit on memory; none also where the group has gone meanwhile.
+fn limit(memory: &Memory) -> Option<u64> {
+    memory.limit.as_ref().ok()?.as_ref().map(|held| held.limit.amount)
+}
+
 fn row(name: String, context: &Context) -> Row {
     let own = format!("cutaway-{name}");
     let seats = seat::named(&|found| found == own, context.here.mounts());
@@ -520,7 +530,7 @@ fn row(name: String, context: &Context) -> Row {
     Row {
         name,
         cpu_us: facts.cpu.and_then(|cpu| cpu.used_us),
-        limit: facts.memory.as_ref().and_then(|memory| memory.limit.as_ref().map(|held| held.limit)),
+        limit: facts.memory.as_ref().and_then(limit),
         memory: facts.memory.map(|memory| (as_docker(&memory), memory.usage)),
         pids: facts.pids.map(|pids| pids.current),
     }
@@ -532,8 +542,15 @@ mod tests {
 
     #[test]
     fn what_docker_shows_is_usage_without_inactive_file_pages() {
-        let memory =
-            Memory { usage: 100, inactive_file: 30, anon: 0, file: 0, peak: None, killed: None, limit: None };
+        let memory = Memory {
+            usage: 100,
+            inactive_file: 30,
+            anon: 0,
+            file: 0,
+            peak: None,
+            killed: None,
+            limit: Ok(None),
+        };
         assert_eq!(as_docker(&memory), 70);
         assert_eq!(as_docker(&Memory { usage: 10, ..memory }), 0, "the numbers are not read at one moment");
     }
