@@ -73,6 +73,10 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
                 Some(signal) => return Ok(exit::SIGNAL + signal as u8),
             },
             Stage::Plan(plan) => plan,
+            Stage::Live(plan) => {
+                observers = global.readings_apart(observers);
+                plan
+            }
             Stage::Trials(plan) => {
                 trials = true;
                 plan

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::cgroup::Membership;
 use super::mounts::Mount;
 use super::{cgroup, meter, read};
+use crate::error::Error;
 
 /// A group in one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +27,17 @@ impl Seat {
         Path::new("/").join(self.directory.strip_prefix(&self.top).unwrap_or(&self.directory))
     }
 
-    /// The text of a file of the group, by its name in version 1 and in version 2.
+    /// A file of the group, by its name in version 1 and in version 2.
+    #[must_use]
+    pub fn file(&self, one: &str, two: &str) -> PathBuf {
+        self.directory.join(if self.is_v2 { two } else { one })
+    }
+
+    /// The text of such a file; the name is empty where there is none.
     #[must_use]
     pub fn text(&self, one: &str, two: &str) -> Option<String> {
         let name = if self.is_v2 { two } else { one };
-        if name.is_empty() { None } else { read::text(self.directory.join(name)).ok() }
+        if name.is_empty() { None } else { read::text(self.file(one, two)).ok() }
     }
 
     /// The number that fills such a file.
@@ -67,9 +74,19 @@ impl Seat {
 }
 
 /// What is said of a group that was removed.
-#[must_use]
-pub fn gone(group: &Path) -> String {
+fn gone(group: &Path) -> String {
     format!("the group {} is gone", group.display())
+}
+
+/// Makes sure that none of these groups has been removed.
+///
+/// # Errors
+/// That one was.
+pub fn all_there<'a>(groups: impl IntoIterator<Item = &'a PathBuf>) -> crate::error::Result<()> {
+    let removed = groups.into_iter().find(|group| !group.is_dir());
+    removed.map_or(Ok(()), |group| {
+        Err(Error::new(gone(group)).rule("it was removed, which is possible once no process is in it"))
+    })
 }
 
 /// The trees that are mounted: each with its controllers, as far as groups directly below its top have them.

@@ -11,6 +11,7 @@ pub mod keeper;
 mod lanes;
 pub mod narrator;
 pub mod picture;
+pub mod readings;
 pub mod recorder;
 mod run;
 pub mod screen;
@@ -22,6 +23,8 @@ pub mod wrap;
 
 use event::Event;
 
+use crate::error::Error;
+
 /// Something that is told every event, in order.
 pub trait Observer {
     /// One event.
@@ -30,6 +33,11 @@ pub trait Observer {
     /// A bar for work that takes long, if this observer shows such.
     fn gauge(&self, what: &str) -> Option<gauge::Gauge> {
         let _ = what;
+        None
+    }
+
+    /// What has kept it from writing, once: it writes no more then.
+    fn failure(&mut self) -> Option<Error> {
         None
     }
 
