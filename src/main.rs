@@ -4,14 +4,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cutaway::cli::{self, Global};
-use cutaway::concepts::{self, Concept, Context, Stage, Tried};
+use cutaway::concepts::{self, Concept, Context, Stage, Tried, onward};
 use cutaway::engine::{self, Outcome, Pace, Setup};
 use cutaway::error::{Error, Result, exit};
 use cutaway::plan::Plan;
 use cutaway::report::keeper::Keeper;
-use cutaway::report::{Observer, explain, failure, screen};
+use cutaway::report::{Observer, Pointer, explain, failure, screen};
 use cutaway::sys::{Linux, process};
 use cutaway::workload;
+
+/// Who is told.
+type Observers = Vec<Box<dyn Observer>>;
 
 fn main() -> ExitCode {
     process::default_sigpipe();
@@ -56,6 +59,7 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
     (context.style, context.verbose, context.bars) =
         (global.style_of_stdout(), global.verbose, global.bars());
     let mut observers = if global.explain { Vec::new() } else { global.observers()? };
+    let mut pointers = Vec::new();
     for stage in concept.stages {
         let mut trials = false;
         let plan = match stage(matches, &context)? {
@@ -93,28 +97,57 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
             }
             continue;
         }
-        let outcome = perform(*plan, observers, global.pace(), &context, concept, global)?;
-        if let (Some(error), true) = (&outcome.error, global.quiet) {
-            eprint!("{}", failure::render(error.parts(), &global.style()));
-            outcome.left.iter().for_each(|left| eprintln!("   left behind: {left}"));
+        let code;
+        (code, observers, pointers) = tell(*plan, observers, &context, concept, matches, global)?;
+        if code != 0 {
+            point(&mut observers, &pointers);
+            return Ok(code);
         }
-        if outcome.code != 0 {
-            return Ok(outcome.code);
-        }
-        observers = outcome.observers;
     }
+    point(&mut observers, &pointers);
     Ok(0)
+}
+
+/// Performs steps that are told: their exit code, who was told, and where a good end points to.
+fn tell(
+    plan: Plan,
+    observers: Observers,
+    context: &Context,
+    concept: &Concept,
+    matches: &clap::ArgMatches,
+    global: &Global,
+) -> Result<(u8, Observers, Vec<Pointer>)> {
+    let pointers = if global.quiet { Vec::new() } else { onward::after(concept, matches, &plan) };
+    let outcome = perform(plan, observers, global.pace(), context, concept, global)?;
+    if let (Some(error), true) = (&outcome.error, global.quiet) {
+        eprint!("{}", failure::render(error.parts(), &global.style()));
+        outcome.left.iter().for_each(|left| eprintln!("   left behind: {left}"));
+    }
+    let pointers = if is_good(&outcome) { pointers } else { Vec::new() };
+    Ok((outcome.code, outcome.observers, pointers))
+}
+
+/// Whether a telling has come to its end: a workload may have an exit code of its own, but a failure or a signal is not
+/// the moment to point elsewhere.
+fn is_good(outcome: &Outcome) -> bool {
+    outcome.error.is_none() && outcome.left.is_empty() && outcome.code < exit::SIGNAL
+}
+
+fn point(observers: &mut Observers, pointers: &[Pointer]) {
+    for observer in observers {
+        observer.point(pointers);
+    }
 }
 
 /// Performs steps for the report of the next stage, which is given what came of them, a failure included. They
 /// are told only where that was asked for. The code is that of a signal that ended them.
 fn find_out(
     plan: Plan,
-    mut observers: Vec<Box<dyn Observer>>,
+    mut observers: Observers,
     context: &Context,
     concept: &Concept,
     global: &Global,
-) -> Result<(u8, Vec<Box<dyn Observer>>)> {
+) -> Result<(u8, Observers)> {
     let told = global.verbose || global.step;
     // The narrator, where there is one, is the first of all observers.
     let narrator = (!told && !global.quiet).then(|| observers.remove(0));
@@ -133,7 +166,7 @@ fn find_out(
 
 fn perform(
     plan: Plan,
-    observers: Vec<Box<dyn Observer>>,
+    observers: Observers,
     pace: Pace,
     context: &Context,
     concept: &Concept,

@@ -16,6 +16,7 @@ pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
+pub mod onward;
 pub mod overlay;
 pub mod run;
 pub mod stats;

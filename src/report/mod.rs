@@ -25,6 +25,9 @@ use event::Event;
 
 use crate::error::Error;
 
+/// A line at the end that says where to go: `next`, `cutaway ns pid`.
+pub type Pointer = (&'static str, String);
+
 /// Something that is told every event, in order.
 pub trait Observer {
     /// One event.
@@ -39,6 +42,11 @@ pub trait Observer {
     /// What has kept it from writing, once: it writes no more then.
     fn failure(&mut self) -> Option<Error> {
         None
+    }
+
+    /// Says where to go from here, after the last event; nothing that has happened, and so no event.
+    fn point(&mut self, pointers: &[Pointer]) {
+        let _ = pointers;
     }
 
     /// Called before the process duplicates itself or stops for input: write out what is buffered.

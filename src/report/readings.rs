@@ -3,11 +3,11 @@
 
 use std::io::Write;
 
-use super::Observer;
 use super::chart::Chart;
 use super::event::Event;
 use super::gauge::Gauge;
 use super::style::Style;
+use super::{Observer, Pointer};
 use crate::error::Error;
 
 /// After so many rows the names of the columns are said again: a screen of the usual height shows them always.
@@ -82,6 +82,10 @@ impl Observer for WithoutReadings {
 
     fn failure(&mut self) -> Option<Error> {
         self.0.failure()
+    }
+
+    fn point(&mut self, pointers: &[Pointer]) {
+        self.0.point(pointers);
     }
 
     fn flush(&mut self) {
