@@ -43,12 +43,11 @@ impl Row {
 
     /// The limit on memory; none also where the group has gone meanwhile.
     fn limit(&self) -> Option<u64> {
-        let memory = self.facts.memory.as_ref()?;
-        Some(effective(&memory.limit)?.limit.amount)
+        Some(effective(&self.facts.memory_limit)?.limit.amount)
     }
 
     fn pids(&self) -> Option<u64> {
-        self.facts.pids.as_ref().map(|pids| pids.current)
+        self.facts.pids
     }
 }
 

@@ -9,14 +9,20 @@ use crate::probe::seat::Seat;
 /// A limit in effect, or why it is not known.
 pub type InEffect = Result<Option<Held>, String>;
 
-/// What is used and what holds.
+/// What is used and what holds. A limit holds also in a group that does not count: one above it does.
 pub struct Facts {
     /// Of memory.
     pub memory: Option<Memory>,
+    /// The limit on it.
+    pub memory_limit: InEffect,
     /// Of processor time.
     pub cpu: Option<Cpu>,
-    /// Of processes.
-    pub pids: Option<Pids>,
+    /// The quota.
+    pub quota: InEffect,
+    /// How many processes there are, threads included.
+    pub pids: Option<u64>,
+    /// The limit on them.
+    pub pids_limit: InEffect,
 }
 
 /// Memory, in bytes.
@@ -33,8 +39,6 @@ pub struct Memory {
     pub peak: Option<u64>,
     /// How many processes were killed for it.
     pub killed: Option<u64>,
-    /// The limit.
-    pub limit: InEffect,
 }
 
 /// Processor time, in microseconds.
@@ -45,18 +49,8 @@ pub struct Cpu {
     pub throttled: Option<u64>,
     /// How long processes were kept waiting for that.
     pub throttled_us: Option<u64>,
-    /// The quota.
-    pub quota: InEffect,
     /// Its weight against its neighbours.
     pub weight: Option<u64>,
-}
-
-/// Processes, threads included.
-pub struct Pids {
-    /// How many there are.
-    pub current: u64,
-    /// The limit.
-    pub limit: InEffect,
 }
 
 /// Reads the memory of a group, if it has the controller.
@@ -69,7 +63,6 @@ fn memory(seat: &Seat) -> Option<Memory> {
         file: stat("total_cache", "file"),
         peak: seat.number("memory.max_usage_in_bytes", "memory.peak"),
         killed: seat.word(("memory.oom_control", "oom_kill"), ("memory.events", "oom_kill")),
-        limit: limits::MEMORY.held(seat),
     })
 }
 
@@ -88,22 +81,23 @@ fn cpu(subject: &Subject) -> Option<Cpu> {
         throttled: word("nr_throttled", "nr_throttled"),
         throttled_us: word("throttled_time", "throttled_usec")
             .map(|time| if seat.is_some_and(|seat| seat.is_v2) { time } else { time / 1000 }),
-        quota: seat.map_or(Ok(None), |seat| limits::PROCESSORS.held(seat)),
         weight: seat.and_then(|seat| seat.number("cpu.shares", "cpu.weight")),
     })
-}
-
-fn pids(seat: &Seat) -> Option<Pids> {
-    Some(Pids { current: processes(seat).read()?, limit: limits::PROCESSES.held(seat) })
 }
 
 /// Reads them all.
 #[must_use]
 pub fn facts(subject: &Subject) -> Facts {
+    let held = |resource: &limits::Resource| {
+        subject.seat(resource.controller).map_or(Ok(None), |seat| resource.held(seat))
+    };
     Facts {
         memory: subject.seat("memory").and_then(memory),
+        memory_limit: held(&limits::MEMORY),
         cpu: cpu(subject),
-        pids: subject.seat("pids").and_then(pids),
+        quota: held(&limits::PROCESSORS),
+        pids: subject.seat("pids").and_then(|seat| processes(seat).read()),
+        pids_limit: held(&limits::PROCESSES),
     }
 }
 
@@ -136,19 +130,11 @@ pub fn meters(subject: &Subject) -> Vec<Meter> {
         Some(limit) => meter.full(limit),
         None => meter,
     };
-    let memory = subject
-        .seat("memory")
-        .map(usage)
-        .zip(facts.memory)
-        .map(|(meter, memory)| full(meter, effective(&memory.limit).map(|held| held.limit.amount)));
-    let cpu = processor_time(subject).zip(facts.cpu).map(|(meter, cpu)| {
-        meter.full(effective(&cpu.quota).map_or(100, |held| held.limit.parts(100).max(1)))
-    });
-    let pids = subject
-        .seat("pids")
-        .map(processes)
-        .zip(facts.pids)
-        .map(|(meter, pids)| full(meter, effective(&pids.limit).map(|held| held.limit.amount)));
+    let amount = |limit: &InEffect| effective(limit).map(|held| held.limit.amount);
+    let memory = subject.seat("memory").map(|seat| full(usage(seat), amount(&facts.memory_limit)));
+    let share = effective(&facts.quota).map_or(100, |held| held.limit.parts(100).max(1));
+    let cpu = processor_time(subject).map(|meter| meter.full(share));
+    let pids = subject.seat("pids").map(|seat| full(processes(seat), amount(&facts.pids_limit)));
     let all = [memory, cpu, pids].into_iter().flatten();
     all.filter(|meter| meter.read().is_some()).collect()
 }
@@ -165,15 +151,7 @@ mod tests {
 
     #[test]
     fn what_docker_shows_is_usage_without_inactive_file_pages() {
-        let memory = Memory {
-            usage: 100,
-            inactive_file: 30,
-            anon: 0,
-            file: 0,
-            peak: None,
-            killed: None,
-            limit: Ok(None),
-        };
+        let memory = Memory { usage: 100, inactive_file: 30, anon: 0, file: 0, peak: None, killed: None };
         assert_eq!(as_docker(&memory), 70);
         assert_eq!(as_docker(&Memory { usage: 10, ..memory }), 0, "the numbers are not read at one moment");
     }

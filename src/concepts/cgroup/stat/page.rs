@@ -27,31 +27,55 @@ pub fn report(subject: &Subject, context: &Context) -> String {
     let mut sheet = Sheet::new(context.style);
     sheet.title("cutaway cgroup stat", &subject.title);
     let facts = facts(subject);
-    let missing = |name: &str| format!("no group here counts {name}");
     sheet.heading("memory", &place(subject.seat("memory")));
     match &facts.memory {
-        Some(memory) => memory_rows(memory, subject, &mut sheet),
-        None => {
-            sheet
-                .prose(&missing("memory: the top group has no such numbers, or the controller is not there"));
-        }
+        Some(memory) => memory_rows(memory, &facts.memory_limit, subject, &mut sheet),
+        None => uncounted("memory", &facts.memory_limit, subject, amount_of_memory, &mut sheet),
     }
     sheet.heading("processor time", &place(subject.seat("cpu")));
     match &facts.cpu {
-        Some(cpu) => cpu_rows(cpu, subject, &mut sheet),
-        None => sheet.prose(&missing("processor time")),
+        Some(cpu) => cpu_rows(cpu, &facts.quota, subject, &mut sheet),
+        None => sheet.prose("none of these groups is in a tree that counts processor time"),
     }
     sheet.heading("processes", &place(subject.seat("pids")));
-    match &facts.pids {
+    match facts.pids {
         Some(pids) => {
-            sheet.row("now", &pids.current.to_string(), "pids.current; threads count too");
-            limit_row(&mut sheet, &pids.limit, subject.seat("pids"), |limit| limit.amount.to_string());
+            sheet.row("now", &pids.to_string(), "pids.current; threads count too");
+            limit_row(&mut sheet, &facts.pids_limit, subject.seat("pids"), number);
         }
-        None => sheet
-            .prose(&missing("processes: the top group has no such number, or the controller is not there")),
+        None => uncounted("pids", &facts.pids_limit, subject, number, &mut sheet),
     }
     pressure_rows(subject, &mut sheet);
     sheet.text
+}
+
+fn number(limit: Limit) -> String {
+    limit.amount.to_string()
+}
+
+fn amount_of_memory(limit: Limit) -> String {
+    mebibytes(limit.amount)
+}
+
+/// A group that does not count may still be held by one above it.
+fn uncounted(
+    controller: &str,
+    held: &InEffect,
+    subject: &Subject,
+    shown: fn(Limit) -> String,
+    sheet: &mut Sheet,
+) {
+    sheet.prose(&match subject.seat(controller) {
+        None => format!("none of these groups is in a tree that has the controller {controller}"),
+        Some(_) => {
+            format!(
+                "not counted here: this is the top group, or the controller {controller} is not enabled in it"
+            )
+        }
+    });
+    if !matches!(held, Ok(None)) {
+        limit_row(sheet, held, subject.seat(controller), shown);
+    }
 }
 
 fn limit_row(sheet: &mut Sheet, held: &InEffect, seat: Option<&Seat>, shown: impl Fn(Limit) -> String) {
@@ -62,7 +86,7 @@ fn limit_row(sheet: &mut Sheet, held: &InEffect, seat: Option<&Seat>, shown: imp
     }
 }
 
-fn memory_rows(memory: &Memory, subject: &Subject, sheet: &mut Sheet) {
+fn memory_rows(memory: &Memory, limit: &InEffect, subject: &Subject, sheet: &mut Sheet) {
     let seat = subject.seat("memory");
     let is_v2 = seat.is_some_and(|seat| seat.is_v2);
     let name = |one: &'static str, two: &'static str| if is_v2 { two } else { one };
@@ -89,7 +113,7 @@ fn memory_rows(memory: &Memory, subject: &Subject, sheet: &mut Sheet) {
             name("oom_kill of memory.oom_control", "oom_kill of memory.events"),
         );
     }
-    limit_row(sheet, &memory.limit, seat, |limit| mebibytes(limit.amount));
+    limit_row(sheet, limit, seat, amount_of_memory);
     sheet.prose(
         "The limit is compared with the usage, page cache and all. `docker stats` leaves out the pages of files \
          that were not used lately: active ones stay in, although they would be given back too, so it says more \
@@ -97,7 +121,7 @@ fn memory_rows(memory: &Memory, subject: &Subject, sheet: &mut Sheet) {
     );
 }
 
-fn cpu_rows(cpu: &Cpu, subject: &Subject, sheet: &mut Sheet) {
+fn cpu_rows(cpu: &Cpu, quota: &InEffect, subject: &Subject, sheet: &mut Sheet) {
     let time = |us: u64| format!("{}.{:02} s", us / 1_000_000, us % 1_000_000 / 10_000);
     if let Some(used) = cpu.used_us {
         let source =
@@ -112,7 +136,7 @@ fn cpu_rows(cpu: &Cpu, subject: &Subject, sheet: &mut Sheet) {
         let source = if is_v2 { "cpu.weight; 100 is usual" } else { "cpu.shares; 1024 is usual" };
         sheet.row("weight", &weight.to_string(), source);
     }
-    limit_row(sheet, &cpu.quota, subject.seat("cpu"), |limit| format!("{} cpus", limit.processors()));
+    limit_row(sheet, quota, subject.seat("cpu"), |limit| format!("{} cpus", limit.processors()));
 }
 
 /// The share of the last ten seconds in which some process waited, as the kernel writes it.
@@ -166,7 +190,7 @@ pub fn as_json(subject: &Subject) -> Json {
     json!({
         "subject": subject.title,
         "groups": seats,
-        "memory": facts.memory.map(|memory| json!({
+        "memory": counted(facts.memory.map(|memory| json!({
             "usage": memory.usage,
             "inactive_file": memory.inactive_file,
             "as_docker_stats": as_docker(&memory),
@@ -174,18 +198,52 @@ pub fn as_json(subject: &Subject) -> Json {
             "file": memory.file,
             "peak": memory.peak,
             "oom_kill": memory.killed,
-            "in_effect": held(&memory.limit, amount),
-        })),
-        "cpu": facts.cpu.map(|cpu| json!({
+        })), "in_effect", held(&facts.memory_limit, amount)),
+        "cpu": counted(facts.cpu.map(|cpu| json!({
             "used_us": cpu.used_us,
             "nr_throttled": cpu.throttled,
             "throttled_us": cpu.throttled_us,
             "weight": cpu.weight,
-            "quota_in_hundredths": held(&cpu.quota, |limit| limit.parts(100)),
-        })),
-        "pids": facts.pids.map(|pids| json!({
-            "current": pids.current,
-            "in_effect": held(&pids.limit, amount),
-        })),
+        })), "quota_in_hundredths", held(&facts.quota, |limit| limit.parts(100))),
+        "pids": counted(
+            facts.pids.map(|pids| json!({ "current": pids })),
+            "in_effect",
+            held(&facts.pids_limit, amount),
+        ),
     })
+}
+
+/// What is counted, with the limit; null where there is neither.
+fn counted(numbers: Option<Json>, name: &str, limit: Json) -> Json {
+    if numbers.is_none() && limit.is_null() {
+        return Json::Null;
+    }
+    let mut all = numbers.unwrap_or_else(|| json!({}));
+    all[name] = limit;
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_that_does_not_count_may_be_held_from_above() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        std::fs::write(dir.path().join("a/memory.max"), "67108864\n").unwrap();
+        let seat = Seat {
+            controllers: ["memory", "pids"].map(str::to_owned).to_vec(),
+            is_v2: true,
+            top: dir.path().to_owned(),
+            directory: dir.path().join("a/b"),
+        };
+        let subject = Subject { title: "x".to_owned(), seats: vec![seat] };
+        let text = report(&subject, &Context::new("/nonexistent".into(), false, false));
+        assert!(text.contains("not counted here") && text.contains("64.0 MiB  set above, by"), "{text}");
+        let json = as_json(&subject);
+        let memory = &json["memory"];
+        assert_eq!((&memory["in_effect"]["limit"], &memory["usage"]), (&json!(64 << 20), &Json::Null));
+        assert_eq!(json["pids"], Json::Null);
+    }
 }
