@@ -10,6 +10,7 @@ use crate::engine::{Asker, Pace};
 use crate::error::Result;
 use crate::report::Observer;
 use crate::report::narrator::Narrator;
+use crate::report::readings::{Readings, WithoutReadings};
 use crate::report::recorder::Recorder;
 use crate::report::step::Prompt;
 use crate::report::style::{ColorChoice, Style};
@@ -140,6 +141,22 @@ impl Global {
             all.push(Box::new(Recorder::open(path)?));
         }
         Ok(all)
+    }
+
+    /// The same, where readings go to stdout and not into the telling. A recording that goes to stdout has them already.
+    #[must_use]
+    pub fn readings_apart(&self, all: Vec<Box<dyn Observer>>) -> Vec<Box<dyn Observer>> {
+        if self.json.as_ref().is_some_and(|path| path == "-") {
+            return all;
+        }
+        let narrated = usize::from(!self.quiet);
+        let mut all = all.into_iter();
+        let mut apart: Vec<Box<dyn Observer>> = Vec::new();
+        apart
+            .extend(all.by_ref().take(narrated).map(|it| Box::new(WithoutReadings(it)) as Box<dyn Observer>));
+        apart.push(Box::new(Readings::new(Box::new(std::io::stdout()), self.style_of_stdout())));
+        apart.extend(all);
+        apart
     }
 
     /// How fast.

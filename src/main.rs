@@ -4,14 +4,17 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use cutaway::cli::{self, Global};
-use cutaway::concepts::{self, Concept, Context, Stage, Tried};
+use cutaway::concepts::{self, Concept, Context, Stage, Tried, onward};
 use cutaway::engine::{self, Outcome, Pace, Setup};
 use cutaway::error::{Error, Result, exit};
 use cutaway::plan::Plan;
 use cutaway::report::keeper::Keeper;
-use cutaway::report::{Observer, explain, failure, screen};
+use cutaway::report::{Observer, Pointer, explain, failure, screen};
 use cutaway::sys::{Linux, process};
 use cutaway::workload;
+
+/// Who is told.
+type Observers = Vec<Box<dyn Observer>>;
 
 fn main() -> ExitCode {
     process::default_sigpipe();
@@ -57,7 +60,7 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
     (context.style, context.verbose, context.bars) =
         (global.style_of_stdout(), global.verbose, global.bars());
     let mut observers = if global.explain { Vec::new() } else { global.observers()? };
-    let mut code = 0;
+    let (mut code, mut pointers) = (0, Vec::new());
     for stage in concept.stages {
         let mut trials = false;
         let plan = match stage(matches, &context)? {
@@ -75,6 +78,10 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
                 Some(signal) => return Ok(exit::SIGNAL + signal as u8),
             },
             Stage::Plan(plan) => plan,
+            Stage::Live(plan) => {
+                observers = global.readings_apart(observers);
+                plan
+            }
             Stage::Trials(plan) => {
                 trials = true;
                 plan
@@ -91,29 +98,66 @@ fn run(concept: &Concept, matches: &clap::ArgMatches, global: &Global) -> Result
             }
             continue;
         }
-        let outcome = perform(*plan, observers, global.pace(), &context, concept, global)?;
-        if let (Some(error), true) = (&outcome.error, global.quiet) {
-            eprint!("{}", failure::render(error.parts(), &global.style()));
-            outcome.left.iter().for_each(|left| eprintln!("   left behind: {left}"));
+        let told = tell(*plan, observers, &context, concept, matches, global)?;
+        (code, observers, pointers) = (told.code, told.observers, told.pointers);
+        if !told.goes_on {
+            break;
         }
-        if outcome.code != 0 && !outcome.kept {
-            return Ok(outcome.code);
-        }
-        code = outcome.code;
-        observers = outcome.observers;
     }
+    point(&mut observers, &pointers);
     Ok(code)
+}
+
+/// What came of steps that were told.
+struct Told {
+    code: u8,
+    /// Whether the next stage follows.
+    goes_on: bool,
+    observers: Observers,
+    pointers: Vec<Pointer>,
+}
+
+/// Performs steps that are told, and finds out where a good end points to.
+fn tell(
+    plan: Plan,
+    observers: Observers,
+    context: &Context,
+    concept: &Concept,
+    matches: &clap::ArgMatches,
+    global: &Global,
+) -> Result<Told> {
+    let pointers = if global.quiet { Vec::new() } else { onward::after(concept, matches, &plan) };
+    let outcome = perform(plan, observers, global.pace(), context, concept, global)?;
+    if let (Some(error), true) = (&outcome.error, global.quiet) {
+        eprint!("{}", failure::render(error.parts(), &global.style()));
+        outcome.left.iter().for_each(|left| eprintln!("   left behind: {left}"));
+    }
+    let pointers = if is_good(&outcome) { pointers } else { Vec::new() };
+    let goes_on = outcome.code == 0 || outcome.kept;
+    Ok(Told { code: outcome.code, goes_on, observers: outcome.observers, pointers })
+}
+
+/// Whether a telling has come to its end: a workload may have an exit code of its own, but a failure or a signal is not
+/// the moment to point elsewhere.
+fn is_good(outcome: &Outcome) -> bool {
+    outcome.error.is_none() && outcome.left.is_empty() && outcome.code < exit::SIGNAL
+}
+
+fn point(observers: &mut Observers, pointers: &[Pointer]) {
+    for observer in observers {
+        observer.point(pointers);
+    }
 }
 
 /// Performs steps for the report of the next stage, which is given what came of them, a failure included. They
 /// are told only where that was asked for. The code is that of a signal that ended them.
 fn find_out(
     plan: Plan,
-    mut observers: Vec<Box<dyn Observer>>,
+    mut observers: Observers,
     context: &Context,
     concept: &Concept,
     global: &Global,
-) -> Result<(u8, Vec<Box<dyn Observer>>)> {
+) -> Result<(u8, Observers)> {
     let told = global.verbose || global.step;
     // The narrator, where there is one, is the first of all observers.
     let narrator = (!told && !global.quiet).then(|| observers.remove(0));
@@ -132,7 +176,7 @@ fn find_out(
 
 fn perform(
     plan: Plan,
-    observers: Vec<Box<dyn Observer>>,
+    observers: Observers,
     pace: Pace,
     context: &Context,
     concept: &Concept,

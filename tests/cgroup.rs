@@ -330,20 +330,95 @@ fn the_limit_in_effect_is_found_with_who_sets_it() {
     bed.cutaway(["stats", &name]).done().exits(1).says(&["no container"]);
 }
 
+/// A group without processes whose processor time or processes are counted, for a test that removes it.
+fn counted_group(bed: &Bed) -> PathBuf {
+    let counts = |tree: &&PathBuf| {
+        tree.join("cgroup.controllers").exists()
+            || tree.join("cpuacct.usage").exists()
+            || tree.join("memory.usage_in_bytes").exists()
+    };
+    let group = group_trees().iter().find(counts).unwrap().join(format!("cutaway-{}", bed.name()));
+    std::fs::create_dir(&group).unwrap();
+    group
+}
+
 #[test]
 fn a_group_that_vanishes_meanwhile_is_said() {
     let Some(bed) = bed() else { return };
-    let tree = group_trees().remove(0);
-    let group = tree.join(format!("cutaway-{}", bed.name()));
-    std::fs::create_dir(&group).unwrap();
+    let group = counted_group(&bed);
     let place = group.to_str().unwrap();
     let running = bed.cutaway(["cgroup", "stat", place, "--watch", "--every", "0.1"]).start();
-    running.prints("time");
+    running.prints("0.0 s");
     std::fs::remove_dir(&group).unwrap();
-    running.done().exits(125).says(&["is gone"]);
+    let done = running.done().exits(125).says(&["is gone", "it was removed", "exit code 125"]);
+    assert!(!done.stderr.contains("0.0 s"), "the readings are on stdout: {}", done.stderr);
     bed.cutaway(["cgroup", "stat", place]).done().exits(125).says(&["cannot look at the group"]);
     bed.cutaway(["cgroup", "tree", "/etc"]).done().exits(125).says(&["is no group"]);
     bed.cutaway(["cgroup", "tree", "--controller", "none"]).done().exits(125).says(&["no tree here"]);
+}
+
+/// Who may only look may watch as well, and leaves nothing, not even a state directory.
+#[test]
+fn watching_is_told_on_stderr_and_read_on_stdout() {
+    if group_trees().is_empty() {
+        return skipped("no cgroup file system is mounted");
+    }
+    for bed in [Who::Root, Who::User].into_iter().filter_map(Bed::new) {
+        let line = |count| ["cgroup", "stat", "--watch", "--every", "0.1", "--count", count];
+        let done = bed.cutaway(line("3")).done().exits(0).says(&["again and again", "0 calls that change"]);
+        let text = done.text();
+        let names: Vec<&str> = text.lines().next().unwrap().split_whitespace().collect();
+        assert_eq!(names[0], "time", "{text}");
+        assert!(names[1..].contains(&"cpu"), "{text}");
+        assert_eq!(text.lines().count(), 1 + 3, "{text}");
+        assert!(!text.contains(['█', '·', '#']), "numbers without bars: {text}");
+        assert!(!done.stderr.contains("0.1 s"), "{}", done.stderr);
+        let quiet = bed.cutaway(line("1")).quiet().done().exits(0);
+        assert_eq!((quiet.text().lines().count(), quiet.stderr.as_str()), (2, ""));
+        let explained = bed.cutaway(line("3")).global("--explain").done().exits(0).text();
+        assert!(explained.contains("every 100 ms, until Ctrl-C, at most 3 times"), "{explained}");
+        let json = bed.cutaway(line("2")).quiet().global("--json=-").done().exits(0).text();
+        let events: Vec<Event> = json.lines().map(|line| Event::from_line(line).unwrap()).collect();
+        let readings = events.iter().filter(|event| matches!(event, Event::Reading { .. })).count();
+        assert!(readings == 2 && matches!(events.last(), Some(Event::Done { status: 0, .. })), "{json}");
+        assert!(!bed.state().exists());
+    }
+}
+
+#[test]
+fn watching_ends_when_the_person_has_seen_enough() {
+    use nix::sys::signal::Signal;
+    let Some(bed) = bed() else { return };
+    let line = ["cgroup", "stat", "--watch", "--every", "0.1"];
+    for (signal, code, words) in
+        [(Signal::SIGINT, 0, "SIGINT: seen enough"), (Signal::SIGTERM, 143, "ends here")]
+    {
+        let running = bed.cutaway(line).start();
+        running.prints("0.1 s");
+        running.signal(signal);
+        drop(running.done().exits(code).says(&[words]));
+    }
+    // A reader that has gone: the status is that of any program in a pipe, and nothing is complained about.
+    let piped = ["sh", "-c", "{ \"$@\"; echo status $? >&2; } | head -2", "sh"];
+    let done = bed.cutaway(line).under(piped).quiet().done().exits(0);
+    assert_eq!((done.text().lines().count(), done.stderr.trim()), (2, "status 141"));
+    let full = ["sh", "-c", "\"$@\" >/dev/full", "sh"];
+    bed.cutaway(line).under(full).quiet().done().exits(125).says(&["could not write to stdout", "ENOSPC"]);
+}
+
+#[test]
+fn what_cannot_be_watched_is_refused() {
+    let Some(bed) = bed() else { return };
+    let refused = |args: &[&str], words: &[&str]| {
+        drop(bed.cutaway([&["cgroup", "stat"], args].concat()).done().exits(125).says(words));
+    };
+    refused(&["--watch", "--every", "0"], &["--every 0 is refused", "between 0.1 and 3600"]);
+    refused(&["--watch", "--every", "nan"], &["--every nan is refused"]);
+    refused(&["--watch", "--count", "0"], &["--count"]);
+    refused(&["--every", "2"], &["--watch"]);
+    refused(&["--watch", "./nowhere"], &["cannot look at the group ./nowhere", "ENOENT"]);
+    refused(&["--watch", "/etc"], &["/etc is no group"]);
+    refused(&["--watch", "999999999"], &["cannot be read"]);
 }
 
 #[test]

@@ -410,3 +410,27 @@ fn a_reader_that_goes_away_ends_the_telling_quietly() {
         String::from_utf8_lossy(&output.stderr)
     );
 }
+
+#[test]
+fn the_end_of_a_telling_says_where_to_go() {
+    for bed in BOTH.into_iter().filter_map(Bed::new) {
+        let end = "next: cutaway cleanup · read: cutaway book 31 try: cutaway lab start 31";
+        // The demo image is made first, which is told too: only the last telling of the command points on.
+        let done = bed.cutaway(["run", "--", "/bin/sh", "-c", "echo out; exit 3"]).done().exits(3);
+        let words = done.words();
+        assert!(words.ends_with(end), "{words}");
+        assert_eq!((words.matches("next: ").count(), done.text().as_str()), (1, "out\n"), "{words}");
+        assert!(done.stderr.lines().all(|line| !line.contains("next:") || line.chars().count() < 80));
+        let silent = |done: &common::Done, what: &str| {
+            assert!(!done.stderr.contains("next: ") && !done.text().contains("next: "), "{what}: {done:?}");
+        };
+        let run = |args: &[&'static str]| bed.run([&["--", "/bin/sh", "-c"], args].concat());
+        silent(&run(&["true"]).quiet().done().exits(0), "quiet");
+        silent(&run(&["true"]).quiet().global("--json=-").done().exits(0), "a recording");
+        silent(&bed.cutaway(["run", "--explain"]).done().exits(0), "an explanation");
+        silent(&bed.cutaway(["run", "--", "/none"]).done().exits(127), "a failure");
+        let ended = "sleep 60 & kill -9 $!; wait $!; exit $?";
+        silent(&run(&[ended]).done().exits(137), "the code of a signal");
+        silent(&bed.cutaway(["image", "ls"]).done().exits(0), "a report");
+    }
+}

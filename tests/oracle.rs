@@ -142,6 +142,7 @@ const COMMANDS: &[Case] = &[
     both("cgroup run -- /nowhere", 127),
     both("cgroup tree", 0),
     both("cgroup stat", 0),
+    both("cgroup stat --watch --every 0.1 --count 2", 0),
     both("stats", 0),
     both("doctor", 0),
     both("inspect SLEEPER", 0),

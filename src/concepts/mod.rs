@@ -16,6 +16,7 @@ pub mod lab;
 pub mod layers;
 pub mod limits;
 pub mod ns;
+pub mod onward;
 pub mod overlay;
 pub mod run;
 pub mod stats;
@@ -58,6 +59,8 @@ pub enum Stage {
     /// Steps that find something out for the report of the next stage, which gets them with what came of them as
     /// [`Tried`]. They are told with `-v`; without, the report says what there is to say.
     Trials(Box<Plan>),
+    /// Steps whose readings are what was asked for: they go to stdout, as reports do, and the telling has the rest.
+    Live(Box<Plan>),
     /// A report for stdout; nothing is changed.
     Report(String),
     /// The same, written piece by piece: for what may be long, is no text, or ends in an error of its own.

@@ -94,14 +94,30 @@ enum Woken {
 impl<K: Processes + 'static> Engine<K> {
     /// A signal that arrived between two steps ends the plan; there is no workload yet that could take it.
     pub(super) fn check_signals(&mut self) -> Flow {
-        while let Some(signal) = self.signals.as_mut().and_then(Signals::next) {
-            // The end of a child is noticed where it is waited for.
-            if !matches!(signal, Signal::SIGWINCH | Signal::SIGCHLD) {
+        let Some(signal) = self.asked_to_end() else { return Ok(()) };
+        self.tell_signal(signal, "the command ends here");
+        Err(Stop::Signalled(signal))
+    }
+
+    /// The same while something is watched until Ctrl-C, which then is its good end. Whether it has come.
+    pub(super) fn seen_enough(&mut self) -> Flow<bool> {
+        match self.asked_to_end() {
+            None => Ok(false),
+            Some(Signal::SIGINT) => {
+                self.tell_signal(Signal::SIGINT, "seen enough");
+                Ok(true)
+            }
+            Some(signal) => {
                 self.tell_signal(signal, "the command ends here");
-                return Err(Stop::Signalled(signal));
+                Err(Stop::Signalled(signal))
             }
         }
-        Ok(())
+    }
+
+    /// The next signal that asks for the end. The end of a child is noticed where it is waited for.
+    fn asked_to_end(&mut self) -> Option<Signal> {
+        let mut all = std::iter::from_fn(|| self.signals.as_mut().and_then(Signals::next));
+        all.find(|signal| !matches!(signal, Signal::SIGWINCH | Signal::SIGCHLD))
     }
 
     /// The workload gets the signal mask that the command itself was started with.

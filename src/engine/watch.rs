@@ -7,6 +7,7 @@
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::Value as Json;
 
@@ -14,6 +15,7 @@ use crate::error::Error;
 use crate::plan::watch::Seen;
 use crate::plan::{Ending, Until, Watch};
 use crate::probe::meter::{Meter, Series, Unit};
+use crate::probe::seat;
 use crate::report::event::{Event, Scale};
 use crate::sys::Slot;
 use crate::sys::process::Processes;
@@ -86,6 +88,8 @@ impl<K: Processes + 'static> Engine<K> {
         };
         loop {
             let values = readings.read();
+            // A removed group has no numbers, which would look as if nothing were used any more.
+            seat::all_there(&watch.of).map_err(|error| self.failed(id, error))?;
             if !readings.series.meters.is_empty() {
                 let (step, ms) = (id.to_owned(), readings.ms());
                 self.emit(|engine| Event::Reading { step, actor: engine.actor.to_owned(), ms, values });
@@ -97,7 +101,24 @@ impl<K: Processes + 'static> Engine<K> {
                 return Ok(());
             }
             self.nap(readings.next(watch.every), pidfd.as_ref());
-            self.check_signals()?;
+            if self.is_over(id, &watch.until)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the person has seen enough. Any other signal than Ctrl-C ends the command, and so does it elsewhere.
+    fn is_over(&mut self, id: &str, until: &Until) -> Flow<bool> {
+        if !matches!(until, Until::Enough { .. }) {
+            return self.check_signals().map(|()| false);
+        }
+        if self.seen_enough()? {
+            return Ok(true);
+        }
+        match self.observers.iter_mut().find_map(|observer| observer.failure()) {
+            None => Ok(false),
+            Some(error) if error.parts().errno == Some(Errno::EPIPE as i32) => Ok(true),
+            Some(error) => Err(self.failed(id, error)),
         }
     }
 
@@ -186,9 +207,11 @@ impl Readings {
         u64::try_from(last.duration_since(self.begun).as_micros()).unwrap_or(u64::MAX)
     }
 
-    /// When the next reading is due.
+    /// When the next reading is due. What was missed while the command was stopped is not made up for.
     fn next(&self, every: u32) -> Instant {
-        self.begun + Duration::from_millis(u64::from(every)) * self.count
+        let passed = self.ms() / u64::from(every.max(1));
+        let number = self.count.max(u32::try_from(passed).unwrap_or(u32::MAX).saturating_add(1));
+        self.begun + Duration::from_millis(u64::from(every)) * number
     }
 
     fn is_enough(&self, until: &Until) -> Result<bool, Error> {
@@ -204,6 +227,7 @@ impl Readings {
                 Err(Error::new(format!("{name} did not reach {at}"))
                     .rule(format!("the last reading was {last}")))
             }
+            Until::Enough { most } => Ok(most.is_some_and(|most| self.count >= most)),
             Until::Ended { .. } if self.begun.elapsed() > PATIENCE => {
                 Err(Error::new("the workload does not end").rule("it was to end by itself long ago"))
             }

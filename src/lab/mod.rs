@@ -37,6 +37,14 @@ pub struct Source {
     pub files: &'static [(&'static str, &'static str)],
 }
 
+impl Source {
+    /// The number of its chapter, two digits.
+    #[must_use]
+    pub fn number(&self) -> &'static str {
+        number(self.name)
+    }
+}
+
 /// Reads the files of a lab's folder at build time: `lab!("13-init", "workload")` has one file in `files/`.
 macro_rules! lab {
     ($name:literal $(, $file:literal)*) => {
@@ -132,7 +140,7 @@ impl Lab {
     /// The number of its chapter, two digits.
     #[must_use]
     pub fn number(&self) -> &'static str {
-        number(self.source.name)
+        self.source.number()
     }
 
     /// Where the student works: by a path without symbolic links, as /proc and the mount table name it.

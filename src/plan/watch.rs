@@ -4,6 +4,7 @@
 //! processes of which one gets three times as much. Such findings are data too, checked after the watching.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,8 @@ pub struct Watch {
     pub until: Until,
     /// What the readings must have shown.
     pub shows: Vec<Finding>,
+    /// Groups that must be there: one that is removed has no numbers any more, and the step has failed.
+    pub of: Vec<PathBuf>,
 }
 
 /// When watching ends.
@@ -44,6 +47,11 @@ pub enum Until {
         pid: Slot,
         /// How it must end.
         how: Ending,
+    },
+    /// When the person has seen enough: on Ctrl-C, or when whoever the readings are written for has gone.
+    Enough {
+        /// At most so many readings, if it may not go on for ever.
+        most: Option<u32>,
     },
 }
 

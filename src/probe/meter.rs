@@ -4,7 +4,7 @@
 //! shows can be drawn over time.
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
@@ -108,6 +108,15 @@ impl Meter {
             *pid = pid.resolve(slots);
         }
         meter
+    }
+
+    /// The file it is read from, where it is one.
+    #[must_use]
+    pub fn file_read(&self) -> Option<&Path> {
+        match &self.source {
+            Source::File(file) | Source::Word { file, .. } => Some(file),
+            Source::ProcessorTime(_) => None,
+        }
     }
 
     /// Whether no slot is left in it.

@@ -1,12 +1,11 @@
-//! Seats: a process or a container has one group in each tree. What is used there, and what holds there in the end.
-//!
-//! A limit holds for a group and all below it, so the one that counts is the tightest on the way up; a group may
-//! itself say `max` and be held by one above.
+//! Seats: a process or a container has one group in each tree. Where it is, and what is used there.
 
 use std::path::{Path, PathBuf};
 
+use super::cgroup::Membership;
 use super::mounts::Mount;
 use super::{cgroup, meter, read};
+use crate::error::Error;
 
 /// A group in one tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,18 +20,6 @@ pub struct Seat {
     pub directory: PathBuf,
 }
 
-/// A limit that holds, and the group that sets it.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Held<T> {
-    /// The limit.
-    pub limit: T,
-    /// The group that sets it.
-    pub by: PathBuf,
-}
-
-/// What is read of a limit: its file, and how.
-type Reader<T> = fn(&Path, bool) -> Option<T>;
-
 impl Seat {
     /// Its place in the tree, beginning with `/`.
     #[must_use]
@@ -40,11 +27,17 @@ impl Seat {
         Path::new("/").join(self.directory.strip_prefix(&self.top).unwrap_or(&self.directory))
     }
 
-    /// The text of a file of the group, by its name in version 1 and in version 2.
+    /// A file of the group, by its name in version 1 and in version 2.
+    #[must_use]
+    pub fn file(&self, one: &str, two: &str) -> PathBuf {
+        self.directory.join(if self.is_v2 { two } else { one })
+    }
+
+    /// The text of such a file; the name is empty where there is none.
     #[must_use]
     pub fn text(&self, one: &str, two: &str) -> Option<String> {
         let name = if self.is_v2 { two } else { one };
-        if name.is_empty() { None } else { read::text(self.directory.join(name)).ok() }
+        if name.is_empty() { None } else { read::text(self.file(one, two)).ok() }
     }
 
     /// The number that fills such a file.
@@ -60,50 +53,40 @@ impl Seat {
         meter::behind(&self.text(one.0, two.0)?, word)
     }
 
-    /// The tightest limit from here to the top.
+    /// The version of its tree.
     #[must_use]
-    pub fn held<T: PartialOrd>(&self, reader: Reader<T>) -> Option<Held<T>> {
-        let mut found: Option<Held<T>> = None;
-        let groups = self.directory.ancestors().take_while(|group| group.starts_with(&self.top));
-        for group in groups {
-            let Some(limit) = reader(group, self.is_v2) else { continue };
-            if found.as_ref().is_none_or(|held| limit < held.limit) {
-                found = Some(Held { limit, by: group.to_owned() });
-            }
-        }
-        found
+    pub const fn version(&self) -> u8 {
+        if self.is_v2 { 2 } else { 1 }
+    }
+
+    /// The group and those above it, up to the top.
+    pub fn upwards(&self) -> impl Iterator<Item = &Path> {
+        self.directory.ancestors().take_while(|group| group.starts_with(&self.top))
+    }
+
+    /// Makes sure that the group has not been removed since it was found.
+    ///
+    /// # Errors
+    /// That it was.
+    pub fn still_there(&self) -> Result<(), String> {
+        if self.directory.is_dir() { Ok(()) } else { Err(gone(&self.directory)) }
     }
 }
 
-/// The limit on memory that a group itself sets, in bytes.
-#[must_use]
-pub fn memory_limit(group: &Path, is_v2: bool) -> Option<u64> {
-    /// What version 1 has where nothing is set: the most that a counter of pages holds.
-    const UNSET: u64 = 0x7fff_ffff_ffff_0000;
-    let file = if is_v2 { "memory.max" } else { "memory.limit_in_bytes" };
-    let limit: u64 = read::text(group.join(file)).ok()?.trim().parse().ok()?;
-    (limit < UNSET).then_some(limit)
+/// What is said of a group that was removed.
+fn gone(group: &Path) -> String {
+    format!("the group {} is gone", group.display())
 }
 
-/// The quota that a group itself sets, in hundredths of a processor.
-#[must_use]
-pub fn quota(group: &Path, is_v2: bool) -> Option<u64> {
-    let (quota, period): (u64, u64) = if is_v2 {
-        let text = read::text(group.join("cpu.max")).ok()?;
-        let mut fields = text.split_whitespace();
-        (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?)
-    } else {
-        // Without a quota it is -1.
-        let number = |file| read::text(group.join(file)).ok()?.trim().parse().ok();
-        (number("cpu.cfs_quota_us")?, number("cpu.cfs_period_us")?)
-    };
-    Some(quota * 100 / period.max(1))
-}
-
-/// The limit on processes that a group itself sets.
-#[must_use]
-pub fn pids_limit(group: &Path, _: bool) -> Option<u64> {
-    read::text(group.join("pids.max")).ok()?.trim().parse().ok()
+/// Makes sure that none of these groups has been removed.
+///
+/// # Errors
+/// That one was.
+pub fn all_there<'a>(groups: impl IntoIterator<Item = &'a PathBuf>) -> crate::error::Result<()> {
+    let removed = groups.into_iter().find(|group| !group.is_dir());
+    removed.map_or(Ok(()), |group| {
+        Err(Error::new(gone(group)).rule("it was removed, which is possible once no process is in it"))
+    })
 }
 
 /// The trees that are mounted: each with its controllers, as far as groups directly below its top have them.
@@ -135,25 +118,44 @@ pub fn trees(table: &[Mount]) -> Vec<Seat> {
 /// Why they cannot be read.
 pub fn of_process(pid: &str, table: &[Mount]) -> Result<Vec<Seat>, String> {
     let memberships = cgroup::parse(&read::text(format!("/proc/{pid}/cgroup"))?);
-    let own = |tree: Seat| {
-        let is_its = |one: &&cgroup::Membership| {
-            let mut names = one.controllers.split(',');
-            if tree.is_v2 {
-                one.controllers.is_empty()
-            } else {
-                names.any(|name| tree.controllers.iter().any(|own| own == name))
-            }
-        };
-        let path = &memberships.iter().find(is_its)?.path;
-        let mount = table.iter().rfind(|mount| mount.at == tree.top)?;
-        let below = path.strip_prefix(&mount.root).ok()?;
-        let directory = if below.as_os_str().is_empty() { tree.top.clone() } else { tree.top.join(below) };
-        directory.is_dir().then_some(Seat { directory, ..tree })
-    };
-    Ok(trees(table).into_iter().filter_map(own).collect())
+    Ok(trees(table).iter().filter_map(|tree| within(tree, &memberships, table).ok()).collect())
 }
 
-/// The group that is this directory, and those of the same path in the other trees of version 1.
+/// The group of a process in the tree that has a controller.
+///
+/// # Errors
+/// Why it has none here.
+pub fn with(
+    controller: &str,
+    trees: &[Seat],
+    memberships: &[Membership],
+    table: &[Mount],
+) -> Result<Seat, String> {
+    let has = |tree: &&Seat| tree.controllers.iter().any(|name| name == controller);
+    let tree = trees.iter().find(has).ok_or("no tree that is mounted here has the controller")?;
+    within(tree, memberships, table)
+}
+
+/// The group of a process in a tree, or why it has no directory here.
+fn within(tree: &Seat, memberships: &[Membership], table: &[Mount]) -> Result<Seat, String> {
+    let is_its = |one: &&Membership| {
+        let mut names = one.controllers.split(',');
+        if tree.is_v2 {
+            one.controllers.is_empty()
+        } else {
+            names.any(|name| tree.controllers.iter().any(|own| own == name))
+        }
+    };
+    let path = &memberships.iter().find(is_its).ok_or("the process is in no group of it")?.path;
+    let mount = table.iter().rfind(|mount| mount.at == tree.top);
+    let directory = mount
+        .and_then(|mount| cgroup::own(mount, path))
+        .ok_or_else(|| format!("its group {} is out of sight here", path.display()))?;
+    let seat = Seat { directory, ..tree.clone() };
+    seat.still_there().map(|()| seat)
+}
+
+/// The group that is this directory; none where no tree holds it.
 #[must_use]
 pub fn of_directory(directory: &Path, table: &[Mount]) -> Vec<Seat> {
     let all = trees(table);
@@ -201,37 +203,13 @@ pub fn groups(group: &Path) -> Vec<PathBuf> {
 mod tests {
     use super::*;
 
-    fn seat(top: &Path, below: &str, is_v2: bool) -> Seat {
-        Seat { controllers: Vec::new(), is_v2, top: top.to_owned(), directory: top.join(below) }
-    }
-
     #[test]
-    fn the_tightest_limit_on_the_way_up_holds() {
-        let dir = tempfile::tempdir().unwrap();
-        let leaf = dir.path().join("a/b");
-        std::fs::create_dir_all(&leaf).unwrap();
-        let write = |path: &str, text: &str| std::fs::write(dir.path().join(path), text).unwrap();
-        write("a/memory.max", "1000\n");
-        write("a/b/memory.max", "max\n");
-        write("a/cpu.max", "max 100000\n");
-        write("a/b/cpu.max", "50000 100000\n");
-        let seat = seat(dir.path(), "a/b", true);
+    fn a_seat_has_a_path_and_a_way_up() {
+        let (top, directory) = (PathBuf::from("/g"), PathBuf::from("/g/a/b"));
+        let seat = Seat { controllers: Vec::new(), is_v2: true, top, directory };
         assert_eq!(seat.path(), Path::new("/a/b"));
-        assert_eq!(seat.held(memory_limit), Some(Held { limit: 1000, by: dir.path().join("a") }));
-        assert_eq!(seat.held(quota), Some(Held { limit: 50, by: leaf.clone() }));
-        assert_eq!(seat.held(pids_limit), None);
-        write("a/b/memory.max", "10\n");
-        assert_eq!(seat.held(memory_limit), Some(Held { limit: 10, by: leaf }));
-    }
-
-    #[test]
-    fn what_version_1_has_where_nothing_is_set_is_no_limit() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("memory.limit_in_bytes"), "9223372036854771712\n").unwrap();
-        std::fs::write(dir.path().join("cpu.cfs_quota_us"), "-1\n").unwrap();
-        std::fs::write(dir.path().join("cpu.cfs_period_us"), "100000\n").unwrap();
-        let seat = seat(dir.path(), "", false);
-        assert_eq!((seat.held(memory_limit), seat.held(quota)), (None, None));
+        assert_eq!(seat.upwards().collect::<Vec<_>>(), ["/g/a/b", "/g/a", "/g"].map(Path::new));
+        assert!(seat.still_there().unwrap_err().contains("/g/a/b is gone"));
     }
 
     #[test]

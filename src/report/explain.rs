@@ -257,6 +257,8 @@ fn watch_text(watch: &Watch) -> String {
         Until::Readings(count) => format!("{count} times"),
         Until::Reached { meter, at, most } => format!("until {} is {at}, at most {most} times", name(*meter)),
         Until::Ended { pid, how } => format!("until {pid} ends, with: {how}"),
+        Until::Enough { most: None } => "until Ctrl-C".to_owned(),
+        Until::Enough { most: Some(most) } => format!("until Ctrl-C, at most {most} times"),
     };
     format!("reads {} every {} ms, {until}", names.join(", "), watch.every)
 }

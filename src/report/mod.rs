@@ -11,6 +11,7 @@ pub mod keeper;
 mod lanes;
 pub mod narrator;
 pub mod picture;
+pub mod readings;
 pub mod recorder;
 mod run;
 pub mod screen;
@@ -22,6 +23,11 @@ pub mod wrap;
 
 use event::Event;
 
+use crate::error::Error;
+
+/// A line at the end that says where to go: `next`, `cutaway ns pid`.
+pub type Pointer = (&'static str, String);
+
 /// Something that is told every event, in order.
 pub trait Observer {
     /// One event.
@@ -31,6 +37,16 @@ pub trait Observer {
     fn gauge(&self, what: &str) -> Option<gauge::Gauge> {
         let _ = what;
         None
+    }
+
+    /// What has kept it from writing, once: it writes no more then.
+    fn failure(&mut self) -> Option<Error> {
+        None
+    }
+
+    /// Says where to go from here, after the last event; nothing that has happened, and so no event.
+    fn point(&mut self, pointers: &[Pointer]) {
+        let _ = pointers;
     }
 
     /// Called before the process duplicates itself or stops for input: write out what is buffered.

@@ -15,15 +15,12 @@ use super::gauge::Gauge;
 use super::lanes::{INDENT, Lanes, indented, shown, signed};
 use super::run::{Ended, Run, Told};
 use super::style::{Glyph, Paint, Style, bytes, count, thousands};
-use super::{Observer, failure, state, wrap};
+use super::{Observer, Pointer, failure, state, wrap};
 use crate::plan::number::PARENT;
 use crate::sys::manual;
 
 /// Prose longer than this many lines is told in part; `-v` and the chapter have the whole.
 const LONGEST_WHY: usize = 4;
-
-/// A line at the end that says where to go next: `next`, `cutaway ns pid`.
-pub type Pointer = (&'static str, String);
 
 /// Tells events to people.
 pub struct Narrator {
@@ -32,7 +29,6 @@ pub struct Narrator {
     verbose: bool,
     /// Whether work that takes long has a bar on the terminal.
     bars: bool,
-    pointers: Vec<Pointer>,
     lanes: Lanes,
     /// The sentences of the steps so far, to repeat them when a step is taken up again.
     sentences: HashMap<String, String>,
@@ -71,6 +67,11 @@ impl Observer for Narrator {
         self.bars.then(|| Gauge::of_bytes(what, self.style))
     }
 
+    fn point(&mut self, pointers: &[Pointer]) {
+        let text = pointed(pointers, &self.style);
+        self.write(&text);
+    }
+
     fn flush(&mut self) {
         self.end_run();
         let _ = self.out.flush();
@@ -86,7 +87,6 @@ impl Narrator {
             style,
             verbose,
             bars: false,
-            pointers: Vec::new(),
             lanes: Lanes::default(),
             sentences: HashMap::new(),
             heading: None,
@@ -104,13 +104,6 @@ impl Narrator {
     #[must_use]
     pub fn bars(self, bars: bool) -> Self {
         Self { bars, ..self }
-    }
-
-    /// Adds what the last lines point to.
-    #[must_use]
-    pub fn pointers(mut self, pointers: impl IntoIterator<Item = Pointer>) -> Self {
-        self.pointers.extend(pointers);
-        self
     }
 
     /// What cannot be written is lost: a reader who has gone must not stop the work or its undoing.
@@ -425,19 +418,30 @@ impl Narrator {
         out.push('\n');
         out.push_str(&self.style.beside(text.trim_end(), width, &self.style.duration(us)));
         out.push('\n');
-        out.push_str(&self.pointed());
         out
     }
-
-    fn pointed(&self) -> String {
-        if self.pointers.is_empty() {
-            return String::new();
-        }
-        let dot = format!("   {}   ", self.style.glyph(Glyph::Dot));
-        let all: Vec<_> = self.pointers.iter().map(|(label, text)| format!("{label}: {text}")).collect();
-        format!("   {}\n", self.style.text(&all.join(&dot)))
-    }
 }
+
+/// Pointers in a line, or in several where the screen is narrow.
+fn pointed(pointers: &[Pointer], style: &Style) -> String {
+    let dot = format!("  {}  ", style.glyph(Glyph::Dot));
+    let room = style.width.saturating_sub(LEFT + 1);
+    let mut lines: Vec<String> = Vec::new();
+    for (label, text) in pointers {
+        let one = style.text(&format!("{label}: {text}")).into_owned();
+        match lines.last_mut() {
+            Some(line) if (line.chars().count() + dot.chars().count() + one.chars().count()) <= room => {
+                line.push_str(&dot);
+                line.push_str(&one);
+            }
+            _ => lines.push(one),
+        }
+    }
+    lines.iter().fold(String::new(), |text, line| text + &" ".repeat(LEFT) + line + "\n")
+}
+
+/// Where the last lines stand.
+const LEFT: usize = 3;
 
 /// A `call` event as the run of calls keeps it.
 fn told(event: &Event) -> Told {
@@ -826,6 +830,22 @@ mod tests {
             Σ unpack demo: 118 MB, 2,801 files in 400 ms; 3,412 calls: openat 2,801,\n      close 611\n      \
             – 2 devices left out\n";
         assert_eq!(told(&events), expected);
+    }
+
+    #[test]
+    fn pointers_stand_in_a_line_where_there_is_room() {
+        let all = |next: &str| {
+            let texts = [("next", next), ("read", "cutaway book 10"), ("try", "cutaway lab start 10")];
+            texts.map(|(label, text)| (label, text.to_owned()))
+        };
+        let text = pointed(&all("cutaway ns ipc"), &Style::plain());
+        assert_eq!(text, "   next: cutaway ns ipc  ·  read: cutaway book 10  ·  try: cutaway lab start 10\n");
+        assert!(text.trim_end().chars().count() < 80);
+        let text = pointed(&all("cutaway cgroup memory"), &Style { unicode: false, ..Style::plain() });
+        let expected =
+            "   next: cutaway cgroup memory  -  read: cutaway book 10\n   try: cutaway lab start 10\n";
+        assert_eq!(text, expected);
+        assert_eq!(pointed(&[], &Style::plain()), "");
     }
 
     #[test]

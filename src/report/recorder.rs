@@ -14,7 +14,10 @@ use crate::error::{Error, Result};
 pub struct Recorder {
     out: BufWriter<Box<dyn Write>>,
     name: String,
+    /// The first error of writing.
     failure: Option<io::Error>,
+    /// Whether somebody has asked for it.
+    told: bool,
 }
 
 impl Recorder {
@@ -35,14 +38,7 @@ impl Recorder {
     /// A recorder that writes to `out`, which errors call `name`.
     #[must_use]
     pub fn new(out: Box<dyn Write>, name: impl Into<String>) -> Self {
-        Self { out: BufWriter::with_capacity(64 * 1024, out), name: name.into(), failure: None }
-    }
-
-    /// The first error of writing, once. Without a caller who asks, it is told on stderr at the end.
-    pub fn failure(&mut self) -> Option<Error> {
-        let cause = self.failure.take()?;
-        let what = format!("the recording in {} is incomplete", self.name);
-        Some(Error::io(what, &cause).remedy("record to a file system with free space, with --json FILE"))
+        Self { out: BufWriter::with_capacity(64 * 1024, out), name: name.into(), failure: None, told: false }
     }
 
     fn write(&mut self, event: &Event) -> io::Result<()> {
@@ -70,6 +66,14 @@ impl Observer for Recorder {
         if matches!(event, Event::Done { .. } | Event::Error { .. }) {
             self.flush();
         }
+    }
+
+    /// Without a caller who asks, it is told on stderr at the end.
+    fn failure(&mut self) -> Option<Error> {
+        let cause = self.failure.as_ref().filter(|_| !self.told)?;
+        self.told = true;
+        let what = format!("the recording in {} is incomplete", self.name);
+        Some(Error::io(what, cause).remedy("record to a file system with free space, with --json FILE"))
     }
 
     fn flush(&mut self) {

@@ -221,6 +221,9 @@ groups() { # limits that are watched while they bite; the slow ones only where a
     verdict "$who: cgroup run, with its account"
     run 0 $as cutaway cgroup stat && says 'limit in effect' 'docker stats'
     verdict "$who: cgroup stat"
+    run 0 $as cutaway --color never cgroup stat --watch --every 0.1 --count 2 &&
+        says 'time .*cpu' '0.1 s .*%' '0 calls that change something'
+    verdict "$who: cgroup stat --watch"
 }
 
 devices() { # rules for devices: the lesson, and a disk's node that opens nothing until a rule says so

@@ -18,6 +18,20 @@ impl Chapter {
         self.file.split_once('-')?.0.parse().ok()
     }
 
+    /// The digits of its number: `03`; empty for other pages.
+    #[must_use]
+    pub fn digits(&self) -> &'static str {
+        self.file.split_once('-').filter(|_| self.number().is_some()).map_or("", |(digits, _)| digits)
+    }
+
+    /// The commands that the line of facts names, in words and without `cutaway`, in teaching order.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Vec<&'static str>> {
+        let facts = self.text.lines().nth(2).filter(|_| self.number().is_some()).unwrap_or_default();
+        let quoted = facts.split('`').skip(1).step_by(2);
+        quoted.filter_map(|text| Some(text.strip_prefix("cutaway ")?.split(' ').collect())).collect()
+    }
+
     /// What it is called on the command line: `uts`, `glossary`.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -65,8 +79,13 @@ mod tests {
         let chapter = Chapter { file: "10-uts.md", text: "# 10 · UTS: `names`\n\n**25 minutes** · x\n" };
         assert_eq!((chapter.number(), chapter.name()), (Some(10), "uts"));
         assert_eq!((chapter.title().as_str(), chapter.minutes()), ("UTS: names", Some(25)));
+        let text = "# 24 · CPU\n\n**40 minutes** · `cutaway cgroup cpu`, `cutaway run -v A:B` · as `root`\n";
+        let chapter = Chapter { file: "04-cpu.md", text };
+        assert_eq!(chapter.digits(), "04");
+        assert_eq!(chapter.commands(), [vec!["cgroup", "cpu"], vec!["run", "-v", "A:B"]]);
         let page = Chapter { file: "glossary.md", text: "# Glossary\n" };
         assert_eq!((page.number(), page.name(), page.minutes()), (None, "glossary", None));
+        assert_eq!((page.digits(), page.commands().len()), ("", 0));
         let page = Chapter { file: "system-calls.md", text: "# System calls\n" };
         assert_eq!((page.number(), page.name()), (None, "system-calls"));
     }

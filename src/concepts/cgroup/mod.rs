@@ -163,13 +163,13 @@ fn before() -> Step {
 
 /// Watching for so many readings.
 fn watch(meters: &[Meter], every: u32, readings: u32, shows: Vec<Finding>) -> Watch {
-    Watch { meters: meters.to_vec(), every, until: Until::Readings(readings), shows }
+    Watch { meters: meters.to_vec(), every, until: Until::Readings(readings), shows, of: Vec::new() }
 }
 
 /// Watching until a process has ended.
 fn watch_to_end(meters: &[Meter], every: u32, pid: &Slot, how: Ending) -> Watch {
     let until = Until::Ended { pid: pid.clone(), how };
-    Watch { meters: meters.to_vec(), every, until, shows: Vec::new() }
+    Watch { meters: meters.to_vec(), every, until, shows: Vec::new(), of: Vec::new() }
 }
 
 /// A group with processes cannot be removed.

@@ -85,7 +85,13 @@ fn fills(group: &Group, limit: u64) -> Step {
              counts how often the kernel had to say no.",
         )
         .chapter("24")
-        .watch(Watch { meters, every: PAUSE / 2, until, shows: vec![Finding::Reached(0, limit)] })
+        .watch(Watch {
+            meters,
+            every: PAUSE / 2,
+            until,
+            shows: vec![Finding::Reached(0, limit)],
+            of: Vec::new(),
+        })
         .look_at([Probe::Numbers(vec![events(group)])])
         .expect([Claim::Counts { path: group.directory.join("pids.events"), word: "max".into(), least: 1 }])
 }

@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::sheet::Sheet;
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result};
+use crate::probe::limits::{self, Limit};
 use crate::probe::meter::mebibytes;
 use crate::probe::seat::{self, Seat};
 
@@ -68,13 +69,12 @@ pub fn stage(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     let mut sheet = Sheet::new(context.style);
     sheet.title("cutaway cgroup tree", context.here.cgroups().layout.name());
     for tree in &trees {
-        let version = if tree.is_v2 { "version 2" } else { "version 1" };
         let controllers = if tree.controllers.is_empty() {
             "no controllers".to_owned()
         } else {
             tree.controllers.join(", ")
         };
-        sheet.heading(&controllers, &format!("{version}, {}", tree.top.display()));
+        sheet.heading(&controllers, &format!("version {}, {}", tree.version(), tree.top.display()));
         draw(&look(&tree.directory, tree, depth), "", "", context, &mut sheet);
     }
     Ok(Stage::Report(sheet.text))
@@ -114,16 +114,18 @@ fn name_of(group: &Path) -> String {
 fn limits(group: &Path, tree: &Seat) -> Vec<String> {
     let has = |name: &str| tree.controllers.iter().any(|one| one == name);
     let mut all = Vec::new();
-    if has("memory") {
-        let limit = seat::memory_limit(group, tree.is_v2);
-        all.extend(limit.map(|bytes| format!("memory {}", mebibytes(bytes))));
-    }
-    if has("cpu") {
-        let limit = seat::quota(group, tree.is_v2);
-        all.extend(limit.map(|hundredths| format!("cpus {}.{:02}", hundredths / 100, hundredths % 100)));
-    }
-    if has("pids") {
-        all.extend(seat::pids_limit(group, tree.is_v2).map(|number| format!("pids {number}")));
+    for (resource, shown) in [
+        (&limits::MEMORY, (|limit| format!("memory {}", mebibytes(limit.amount))) as fn(Limit) -> String),
+        (&limits::PROCESSORS, |limit| format!("cpus {}", limit.processors())),
+        (&limits::PROCESSES, |limit| format!("pids {}", limit.amount)),
+    ] {
+        if !has(resource.controller) {
+            continue;
+        }
+        match resource.set_in(group, tree.is_v2) {
+            Ok(limit) => all.extend(limit.map(shown)),
+            Err(why) => all.push(format!("{} unknown: {why}", resource.name)),
+        }
     }
     all
 }
@@ -165,7 +167,7 @@ fn as_json(tree: &Seat, depth: u32) -> Json {
     }
     json!({
         "mount": tree.top.to_string_lossy(),
-        "version": if tree.is_v2 { 2 } else { 1 },
+        "version": tree.version(),
         "controllers": tree.controllers,
         "group": one(&look(&tree.directory, tree, depth)),
     })

@@ -2,15 +2,17 @@
 //!
 //! The numbers are those of `cutaway cgroup stat`; processor time is measured over an interval.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches};
 use serde_json::json;
 
-use super::cgroup::stat::{self, Row};
+use super::cgroup::stat::facts::{Facts, as_docker, effective, facts, processor_time};
+use super::cgroup::stat::subject::{self, Subject};
 use super::{Concept, Context, Stage};
 use crate::error::{Error, Result, exit};
-use crate::probe::meter::mebibytes;
+use crate::probe::meter::{Series, mebibytes};
+use crate::state::journal;
 
 /// The concept.
 pub const CONCEPT: Concept = Concept { name: "stats", command, stages: &[stats], failure: exit::FAILED };
@@ -26,48 +28,79 @@ fn command() -> clap::Command {
     clap::Command::new("stats").about("What the running containers use").args([names, once])
 }
 
+/// What one container uses.
+struct Row {
+    name: String,
+    facts: Facts,
+    /// The share of a processor since the first reading, in percent.
+    share: Option<u64>,
+}
+
+impl Row {
+    fn memory(&self) -> Option<(u64, u64)> {
+        self.facts.memory.as_ref().map(|memory| (as_docker(memory), memory.usage))
+    }
+
+    /// The limit on memory; none also where the group has gone meanwhile.
+    fn limit(&self) -> Option<u64> {
+        Some(effective(&self.facts.memory_limit)?.limit.amount)
+    }
+
+    fn pids(&self) -> Option<u64> {
+        self.facts.pids
+    }
+}
+
 fn stats(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     let wanted: Vec<&String> = matches.get_many("names").into_iter().flatten().collect();
-    let before = stat::containers(context);
-    if let Some(missing) = wanted.iter().find(|name| !before.iter().any(|row| row.name == ***name)) {
+    let mut all = subject::containers(context);
+    if let Some(missing) = wanted.iter().find(|name| !all.iter().any(|(own, _)| own == **name)) {
         return Err(Error::new(format!("no container {missing} runs here"))
             .rule("stats are of containers of this state directory that run now")
             .remedy("`cutaway stats` lists them all; others are found by `cutaway cgroup stat ID`"));
     }
-    let begun = Instant::now();
-    if !before.is_empty() {
-        std::thread::sleep(INTERVAL);
-    }
-    let mut rows = stat::containers(context);
-    let passed = begun.elapsed();
-    rows.retain(|row| wanted.is_empty() || wanted.iter().any(|name| **name == row.name));
-    let share = |row: &Row| {
-        let then = before.iter().find(|one| one.name == row.name)?.cpu_us?;
-        let us = u64::try_from(passed.as_micros()).unwrap_or(u64::MAX).max(1);
-        Some(row.cpu_us?.saturating_sub(then) * 100 / us)
-    };
+    all.retain(|(name, _)| wanted.is_empty() || wanted.contains(&name));
+    let rows = measure(all, context);
     if context.json {
-        return Ok(Stage::Report(rows.iter().map(|row| as_json(row, share(row))).collect()));
+        return Ok(Stage::Report(rows.iter().map(as_json).collect()));
     }
     if rows.is_empty() {
         return Ok(Stage::Report("no container runs; `cutaway run` starts one\n".to_owned()));
     }
-    Ok(Stage::Report(table(&rows, &share)))
+    Ok(Stage::Report(table(&rows)))
 }
 
-fn as_json(row: &Row, share: Option<u64>) -> String {
+/// Reads twice, and leaves out the containers that have ended in between.
+fn measure(all: Vec<(String, Subject)>, context: &Context) -> Vec<Row> {
+    let mut times: Vec<Series> =
+        all.iter().map(|(_, subject)| Series::new(processor_time(subject).into_iter().collect())).collect();
+    for time in &mut times {
+        time.read();
+    }
+    if !all.is_empty() {
+        std::thread::sleep(INTERVAL);
+    }
+    let rows = all.into_iter().zip(times).map(|((name, subject), mut time)| {
+        let (_, shown) = time.read();
+        let share = time.meters.first().and_then(|meter| shown[&*meter.name].as_u64());
+        Row { name, facts: facts(&subject), share }
+    });
+    rows.filter(|row| journal::is_alive(&context.state, &row.name)).collect()
+}
+
+fn as_json(row: &Row) -> String {
     let line = json!({
         "name": row.name,
-        "cpu_percent": share,
-        "memory": row.memory.map(|(shown, _)| shown),
-        "memory_with_page_cache": row.memory.map(|(_, all)| all),
-        "memory_limit": row.limit,
-        "pids": row.pids,
+        "cpu_percent": row.share,
+        "memory": row.memory().map(|(shown, _)| shown),
+        "memory_with_page_cache": row.memory().map(|(_, all)| all),
+        "memory_limit": row.limit(),
+        "pids": row.pids(),
     });
     format!("{line}\n")
 }
 
-fn table(rows: &[Row], share: &dyn Fn(&Row) -> Option<u64>) -> String {
+fn table(rows: &[Row]) -> String {
     let none = || "-".to_owned();
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
@@ -75,15 +108,15 @@ fn table(rows: &[Row], share: &dyn Fn(&Row) -> Option<u64>) -> String {
     for row in rows {
         table.add_row([
             row.name.clone(),
-            share(row).map_or_else(none, |percent| format!("{percent} %")),
-            row.memory.map_or_else(none, |(shown, _)| mebibytes(shown)),
-            row.limit.map_or_else(none, mebibytes),
-            row.memory.map_or_else(none, |(_, all)| mebibytes(all)),
-            row.pids.map_or_else(none, |pids| pids.to_string()),
+            row.share.map_or_else(none, |percent| format!("{percent} %")),
+            row.memory().map_or_else(none, |(shown, _)| mebibytes(shown)),
+            row.limit().map_or_else(none, mebibytes),
+            row.memory().map_or_else(none, |(_, all)| mebibytes(all)),
+            row.pids().map_or_else(none, |pids| pids.to_string()),
         ]);
     }
     let lines = table.trim_fmt() + "\n";
-    let missing = rows.iter().any(|row| row.memory.is_none() || row.cpu_us.is_none());
+    let missing = rows.iter().any(|row| row.memory().is_none() || row.share.is_none());
     if missing {
         lines + "\n- : the container has no group that counts this; a limit gives it one\n"
     } else {
