@@ -231,6 +231,24 @@ fn bytes_that_are_no_text_pass_through() {
 }
 
 #[test]
+fn a_volume_in_place_of_dev_is_not_what_hides_a_path() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        let bed = bed.with_demo();
+        let folder = bed.folder("dev");
+        std::os::unix::fs::symlink("/proc/sys/kernel/core_pattern", folder.join("null")).unwrap();
+        let volume = format!("{}:/dev", folder.display());
+        let look = ["--", "/bin/stat", "-L", "-c", "%t:%T", "/proc/interrupts", "/dev/null"];
+        let done = bed.run([&["-v", &volume][..], &look].concat()).quiet().done().exits(0);
+        assert_eq!(
+            done.text(),
+            "1:3\n0:0\n",
+            "the true null is on the path, and the volume's in its own place"
+        );
+    }
+}
+
+#[test]
 fn of_two_with_the_same_name_the_second_is_refused() {
     for who in BOTH {
         let Some(bed) = Bed::new(who) else { continue };

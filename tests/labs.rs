@@ -188,6 +188,14 @@ const ALSO_RIGHT: &[(&str, &str)] = &[
         "16",
         "unshare -UrC sh -c 'echo / >inside; exec sleep 1000' & sleep 1; sed 's/^[^:]*:[^:]*://' /proc/$!/cgroup >real",
     ),
+    (
+        "28",
+        "unshare -Urmpf --mount-proc sh -c 'mount -t tmpfs none /proc/sys/fs; mount -o remount,bind,ro /proc/sys/fs; mount --rbind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; mount --bind /dev/null /proc/version; mount -t tmpfs none /proc/irq; mount -o remount,bind,ro /proc/irq; exec sleep 1000' & sleep 1",
+    ),
+    (
+        "28",
+        "unshare -Urmpf --mount-proc sh -c 'mount --bind /dev/null /proc/version; mount -t tmpfs -o ro none /proc/irq; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; mount -t tmpfs -o ro none /proc/sys/fs; exec sleep 1000' & sleep 1",
+    ),
     ("31", "printf '%s\\n' no-new-privs hostname tmpfs folders pivot read-only proc leave powers >order"),
 ];
 
@@ -261,6 +269,46 @@ const WRONG: &[(&str, &str, &str)] = &[
         "31",
         "printf '%s\\n' tmpfs folders pivot proc leave powers hostname read-only no-new-privs >order",
         "sethostname",
+    ),
+    (
+        "28",
+        "unshare -Urmpf sh -c 'mount --bind /dev/null /proc/version; mount -t tmpfs -o ro none /proc/irq; mount -t proc none /proc; mount -t tmpfs none /proc/sys/fs; mount --rbind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; mount -o remount,bind,ro /proc/sys/fs; exec sleep 1000' & sleep 1",
+        "has what is mounted on /proc/irq covered",
+    ),
+    (
+        "28",
+        "unshare -Urmpf sh -c 'mount --bind /dev/null /proc/version; mount -t tmpfs -o ro none /proc/irq; exec sleep 1000' & sleep 1",
+        "processes in its /proc",
+    ),
+    (
+        "28",
+        "unshare -Urmpf --mount-proc sh -c 'mount -t tmpfs -o ro none /proc/irq; mount -t tmpfs none /proc/sys/fs; mount --rbind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; mount -o remount,bind,ro /proc/sys/fs; exec sleep 1000' & sleep 1",
+        "sees another file in /proc/version",
+    ),
+    (
+        "28",
+        "unshare -Urmpf --mount-proc sh -c 'mount -t tmpfs none /proc/sys/fs; mount --bind /dev/null /proc/version; mount -t tmpfs none /proc/irq; mount --rbind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; mount -o remount,bind,ro /proc/sys/fs; exec sleep 1000' & sleep 1",
+        "has /proc/irq mounted writable",
+    ),
+    (
+        "28",
+        "unshare -Urmpf --mount-proc sh -c 'mount -t tmpfs none /proc/sys/fs; mount --bind /dev/null /proc/version; mount -t tmpfs -o ro none /proc/irq; mount --rbind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; exec sleep 1000' & sleep 1",
+        "has /proc/sys/fs mounted writable",
+    ),
+    (
+        "28",
+        "unshare -Urmpf --mount-proc sh -c 'mount -t tmpfs none /proc/sys/fs; mount --bind /dev/null /proc/version; mount -t tmpfs -o ro none /proc/irq; mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; exec sleep 1000' & sleep 1",
+        "has what is mounted on /proc/sys/fs covered",
+    ),
+    (
+        "28",
+        "unshare -Urmpf --mount-proc sh -c 'mount --bind /dev/null /proc/version; mount -t tmpfs -o ro none /proc/irq; mount -t tmpfs -o ro none /proc/sys; exec sleep 1000' & sleep 1",
+        "has a tmpfs on /proc/sys",
+    ),
+    (
+        "28",
+        "unshare -Urmpf --mount-proc sh -c 'mount -t tmpfs none /proc/sys/fs; mount --bind /dev/null /proc/version; mount -t tmpfs -o ro none /proc/irq; mount -t tmpfs none /proc; mount -t tmpfs none /proc; exec sleep 1000' & sleep 1",
+        "no proc is mounted there",
     ),
     ("31", "echo tmpfs >order", "has no step folders"),
     ("34", "true", "no journal of a run that has died"),

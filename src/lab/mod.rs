@@ -87,6 +87,7 @@ pub const ALL: &[Source] = &[
     lab!("23-page-cache", "reader"),
     lab!("24-bomb", "bomb"),
     lab!("25-frozen"),
+    lab!("28-hidden"),
     lab!("30-leak", "runtime"),
     lab!("31-order", "order"),
     lab!("34-nothing-left"),

@@ -69,7 +69,7 @@ pub enum Trait {
     },
     /// In its mount table, something is mounted there, and it and every mount below it are read-only.
     ReadOnlyTree(String),
-    /// As it sees them, these two paths lead to the same directory.
+    /// As it sees them, these two paths lead to the same file or directory.
     Same(String, String),
     /// In its mount table, nothing is mounted at or below this.
     NotMounted(String),
@@ -349,10 +349,14 @@ fn mounted(
     if propagation.is_some_and(|wanted| wanted != seen) {
         return Err(format!("has {} mounted {seen}", at.display()));
     }
-    match read_only {
-        Some(wanted) if wanted != mount.is_read_only() => {
-            let how = if mount.is_read_only() { "read-only" } else { "writable" };
-            Err(format!("has {} mounted {how}", at.display()))
+    if read_only.is_some_and(|wanted| wanted != mount.is_read_only()) {
+        let how = if mount.is_read_only() { "read-only" } else { "writable" };
+        return Err(format!("has {} mounted {how}", at.display()));
+    }
+    // The table lists what another mount covers, too.
+    match inside::mount_of(&seen_at(pid, at)) {
+        Some(found) if found != mount.id => {
+            Err(format!("has what is mounted on {} covered by another mount", at.display()))
         }
         _ => Ok(()),
     }
@@ -382,12 +386,18 @@ fn read_only_tree(table: &[mounts::Mount], at: &Path) -> Result<(), String> {
     }
 }
 
+/// A path of the process, as a path of this one.
+fn seen_at(pid: i32, path: &Path) -> PathBuf {
+    proc_root(pid).join(path.strip_prefix("/").unwrap_or(path))
+}
+
 fn same(pid: i32, one: &Path, other: &Path) -> Result<(), String> {
-    let seen = |path: &Path| identity(&proc_root(pid).join(path.strip_prefix("/").unwrap_or(path)));
-    if seen(one)? == seen(other)? {
+    let (here, there) = (seen_at(pid, one), seen_at(pid, other));
+    if identity(&here)? == identity(&there)? {
         return Ok(());
     }
-    Err(format!("sees another directory in {} than in {}", one.display(), other.display()))
+    let what = if here.is_dir() { "directory" } else { "file" };
+    Err(format!("sees another {what} in {} than in {}", one.display(), other.display()))
 }
 
 fn not_mounted(pid: i32, at: &Path) -> Result<(), String> {
@@ -441,6 +451,10 @@ mod tests {
         let same = |one: &str, other: &str| holds(Trait::Same(one.to_owned(), other.to_owned()));
         assert_eq!(same("/usr", "/usr/."), Ok(()));
         assert_eq!(same("/usr", "/"), Err("sees another directory in /usr than in /".to_owned()));
+        assert_eq!(
+            same("/proc/version", "/dev/null"),
+            Err("sees another file in /proc/version than in /dev/null".to_owned())
+        );
         assert_eq!(holds(Trait::Zombie), Err("has not ended".to_owned()));
         assert_eq!(holds(Trait::NothingOutside), Ok(()));
         assert!(holds(Trait::CwdOutside).unwrap_err().contains("which its root leads to"));

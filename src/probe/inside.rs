@@ -42,13 +42,13 @@ pub fn differing(pid: i32, kinds: CloneFlags) -> CloneFlags {
     other.map(|(flag, _)| *flag).collect()
 }
 
-/// The number of the mount that a path of /proc, such as another process's working directory, lies on.
+/// The number of the mount that a path lies on, also one of another process: its working directory, or a path below
+/// its root.
 #[must_use]
 pub fn mount_of(path: &Path) -> Option<u32> {
     use std::os::unix::fs::OpenOptionsExt;
-    // Only to name it: that needs no permission on the directory itself.
-    let flags = libc::O_PATH | libc::O_DIRECTORY;
-    let file = File::options().read(true).custom_flags(flags).open(path).ok()?;
+    // Only to name it: that needs no permission on the file itself, and opens no device.
+    let file = File::options().read(true).custom_flags(libc::O_PATH).open(path).ok()?;
     let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", file.as_raw_fd())).ok()?;
     super::read::field(&info, "mnt_id")?.parse().ok()
 }

@@ -2,9 +2,9 @@
 //!
 //! The story in its order, one file for each part: a writable layer and a place on disk ([`place`]), groups
 //! with limits ([`Groups`]), a child in new namespaces ([`birth`]), its root made of layers ([`root`]), the
-//! kernel's own file systems inside ([`furnish`]), volumes ([`volumes`]), the network ([`network`]), a
-//! terminal ([`terminal`]), what is hidden and forbidden ([`harden`]), who the workload is ([`identity`]),
-//! and the command itself.
+//! kernel's own file systems inside ([`furnish`]), what of them is hidden ([`harden`]), volumes ([`volumes`]), the
+//! network ([`network`]), a terminal ([`terminal`]), what is forbidden ([`harden`]), who the workload is
+//! ([`identity`]), and the command itself.
 //!
 //! Why the child pivots *before* it mounts /proc and the rest: from that moment its root is the container's,
 //! so that no path of the image, no symbolic link and no `..`, can lead a mount to a place of the host. The
@@ -109,11 +109,12 @@ fn in_child(run: &Settled, groups: &Groups, host: &Host) -> Vec<Step> {
     steps.push(root::pivot());
     steps.push(Groups::own_namespace());
     steps.extend(furnish::all(run, groups));
+    // Before the first volume: until then nobody but cutaway can have put anything into the /dev that masks are made of.
+    steps.extend(harden::hide(host));
     steps.extend(volumes::all(run));
     steps.push(root::leave_host());
     steps.extend(network::up(run));
     steps.push(birth::hostname(run));
-    steps.extend(harden::hide(host));
     steps.extend(root::read_only(run));
     steps.extend(terminal::inside(run));
     if run.init {
