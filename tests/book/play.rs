@@ -221,6 +221,9 @@ fn pipe() -> (OwnedFd, OwnedFd) {
 fn terminal() -> (OwnedFd, OwnedFd) {
     let size = nix::pty::Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     let ends = nix::pty::openpty(&size, None).unwrap();
+    for end in [&ends.master, &ends.slave] {
+        nix::fcntl::fcntl(end, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC)).unwrap();
+    }
     (ends.master, ends.slave)
 }
 
