@@ -58,6 +58,22 @@ fn json(bed: &Bed) -> common::Cutaway<'_> {
     bed.cutaway(["doctor"]).global("--json=-").quiet()
 }
 
+/// What is made for the journal alone goes with it; `--state` names a place that does not exist.
+#[test]
+fn a_state_directory_that_only_a_look_has_made_is_not_left() {
+    for who in BOTH {
+        let Some(bed) = Bed::new(who) else { continue };
+        for words in [&["doctor"][..], &["ns", "uts"], &["ns", "net"], &["doctor"]] {
+            bed.cutaway(words).quiet().done();
+            assert!(!bed.state().exists(), "{who:?}: {words:?}");
+        }
+        // One that was there stays, and so does the folder of journals.
+        bed.folder("state");
+        bed.cutaway(["ns", "uts"]).quiet().done().exits(0);
+        assert!(bed.state().join("journal").exists());
+    }
+}
+
 #[test]
 fn it_says_that_run_works_exactly_where_run_works() {
     for bed in BOTH.into_iter().filter_map(Bed::new) {

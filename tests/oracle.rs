@@ -431,11 +431,11 @@ const PLUMBING: &[Plumbing] = &[
     Plumbing {
         file: "src/state/journal.rs",
         why: "what is to be undone is written down before it is done; the file goes when nothing is left of it, or to \
-              the lab whose start it undoes",
+              the lab whose start it undoes; a state directory that was made for it alone goes with it",
         is: |line, subject, place| {
             let folder = [&place.state, ""].contains(&subject) || place.is_below(subject, "journal");
             place.is_below(subject, "journal") && has(line, &["openat", "write", "flock", "unlink", "rename"])
-                || folder && line.name == "mkdir"
+                || folder && has(line, &["mkdir", "rmdir"])
         },
     },
     Plumbing {
@@ -588,8 +588,10 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
         unpacked |= what == "unpack";
         removed.extend(subject.strip_prefix("layer 1 to ").and_then(|dir| dir.strip_suffix("/1")));
     }
-    let removes = |subject: &str| {
-        let parent = |tree: &str| tree.rsplit_once('/').is_some_and(|(parent, _)| parent == subject);
+    let removes = |line: &Line, subject: &str| {
+        // It may be the state directory, which the journal takes away.
+        let is_parent = |tree: &str| tree.rsplit_once('/').is_some_and(|(parent, _)| parent == subject);
+        let parent = |tree: &str| is_parent(tree) && !has(line, &["rmdir"]);
         removed
             .iter()
             .any(|tree| subject == *tree || subject.starts_with(&format!("{tree}/")) || parent(tree))
@@ -604,7 +606,7 @@ fn untold(bulks: &[Deed], window: &[&(Line, String)], place: &Place, faults: &mu
     let mut made: BTreeMap<&str, u64> = BTreeMap::new();
     for (index, (line, subject)) in window.iter().enumerate() {
         let is_plumbing = PLUMBING.iter().any(|one| (one.is)(line, subject, place));
-        let of_tree = index >= begin && removes(subject)
+        let of_tree = index >= begin && removes(line, subject)
             || image && in_tree_of_layer(line, subject, removing, place) && !is_root_of_tree(line);
         // Looking for the place is no part of the work.
         let of_tree =

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::plan::{Bulk, Undo};
 
-use super::make_private;
+use super::{give_back, make_private};
 
 /// The undo of one step.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +43,8 @@ struct Head {
 pub struct Journal {
     file: File,
     path: PathBuf,
+    /// The directories that were made for it.
+    made: Vec<PathBuf>,
 }
 
 /// A journal whose run has died.
@@ -82,19 +84,9 @@ impl Journal {
     pub fn claim(state: &Path, name: &str, uses: Option<&str>) -> Result<Self> {
         let folder = folder(state);
         let path = folder.join(name);
-        let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(&path);
-        let cannot = |cause: &std::io::Error| {
-            Error::io(format!("cannot write the journal {}", path.display()), cause)
-                .remedy("name another place with --state DIR")
-        };
-        // The folder is there on all runs but the first.
-        let mut file = match open() {
-            Err(cause) if cause.kind() == ErrorKind::NotFound => {
-                make_private(&folder)?;
-                open().map_err(|cause| cannot(&cause))?
-            }
-            other => other.map_err(|cause| cannot(&cause))?,
-        };
+        let mut made = Vec::new();
+        let mut open = || open_or_make(&path, &folder, &mut made);
+        let mut file = open()?;
         let mut patience = PATIENCE;
         loop {
             if !try_lock(&file, &path)? {
@@ -112,9 +104,9 @@ impl Journal {
             if is_still_at(&file, &path) {
                 break;
             }
-            file = open().map_err(|cause| cannot(&cause))?;
+            file = open()?;
         }
-        if file.metadata().map_err(|cause| cannot(&cause))?.len() > 0 {
+        if file.metadata().map_err(|cause| cannot_write(&path, &cause))?.len() > 0 {
             if read_entries(&file).last().is_some_and(|entry| entry.step == KEPT) {
                 return Err(Error::new(format!("{name} is there already: an earlier command has kept it"))
                     .remedy("`cutaway cleanup` removes it; or choose another --name"));
@@ -123,7 +115,7 @@ impl Journal {
                 .rule("its journal still says what has to be undone")
                 .remedy("`cutaway cleanup` undoes it"));
         }
-        let mut journal = Self { file, path };
+        let mut journal = Self { file, path, made };
         journal.write(&Head { uses: uses.map(ToOwned::to_owned) })?;
         Ok(journal)
     }
@@ -163,10 +155,39 @@ impl Journal {
             .map_err(|cause| Error::io(format!("cannot keep the journal as {}", place.display()), &cause))
     }
 
-    /// Removes the journal: everything is undone.
+    /// Removes the journal: everything is undone. The state directory goes with it if it was made for it and nothing else
+    /// is in it; where it is kept, so is the folder of journals, which the next run would have to make.
     pub fn finish(self) -> Result<()> {
-        remove(&self.path)
+        remove(&self.path)?;
+        if let [.., state, folder] = &self.made[..]
+            && holds_nothing_but(state, folder)
+        {
+            give_back(&self.made);
+        }
+        Ok(())
     }
+}
+
+fn holds_nothing_but(dir: &Path, entry: &Path) -> bool {
+    std::fs::read_dir(dir).is_ok_and(|entries| entries.flatten().all(|one| one.path() == entry))
+}
+
+/// Opens a journal. The folder is there on all runs but the first, unless the one that has made it takes it away right now.
+fn open_or_make(path: &Path, folder: &Path, made: &mut Vec<PathBuf>) -> Result<File> {
+    let open = || OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
+    for _ in 0..PATIENCE {
+        match open() {
+            Err(cause) if cause.kind() == ErrorKind::NotFound => made.extend(make_private(folder)?),
+            Err(cause) => return Err(cannot_write(path, &cause)),
+            Ok(file) => return Ok(file),
+        }
+    }
+    open().map_err(|cause| cannot_write(path, &cause))
+}
+
+fn cannot_write(path: &Path, cause: &std::io::Error) -> Error {
+    Error::io(format!("cannot write the journal {}", path.display()), cause)
+        .remedy("name another place with --state DIR")
 }
 
 /// Whether the run of this name is alive: somebody holds the lock on its journal.
@@ -285,7 +306,7 @@ pub fn dead(state: &Path) -> Result<Vec<Dead>> {
         if try_lock(&file, &path)? && is_still_at(&file, &path) {
             let name = entry.file_name().to_string_lossy().into_owned();
             let entries = read_entries(&file);
-            found.push(Dead { name, entries, _journal: Journal { file, path } });
+            found.push(Dead { name, entries, _journal: Journal { file, path, made: Vec::new() } });
         }
     }
     found.sort_by(|one, other| one.name.cmp(&other.name));
@@ -342,6 +363,48 @@ mod tests {
         drop(one);
         forget(state.path(), "box").unwrap();
         Journal::claim(state.path(), "box", None).unwrap().finish().unwrap();
+    }
+
+    #[test]
+    fn a_state_directory_that_was_made_for_the_journal_goes_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let (above, state) = (dir.path().join("above"), dir.path().join("above/state"));
+        let journal = || Journal::claim(&state, "box", None).unwrap();
+        journal().finish().unwrap();
+        assert!(!above.exists() && dir.path().exists());
+        // What is in it keeps it, and what was there stays.
+        let first = journal();
+        std::fs::write(state.join("more"), "").unwrap();
+        first.finish().unwrap();
+        assert_eq!(std::fs::read_dir(&state).unwrap().count(), 2);
+        std::fs::remove_file(state.join("more")).unwrap();
+        journal().finish().unwrap();
+        assert!(folder(&state).exists());
+    }
+
+    #[test]
+    fn the_state_directory_may_go_while_another_run_begins() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("above/state");
+        let runs = |name: &str| {
+            for _ in 0..500 {
+                Journal::claim(&state, name, None).unwrap().finish().unwrap();
+            }
+        };
+        let others = || {
+            for number in 0..500 {
+                let other = state.join(format!("other/{number}"));
+                make_private(&other).unwrap();
+                std::fs::remove_dir(&other).unwrap();
+                let _ = std::fs::remove_dir(state.join("other"));
+            }
+        };
+        std::thread::scope(|scope| {
+            for name in ["one", "two"] {
+                scope.spawn(move || runs(name));
+            }
+            scope.spawn(others);
+        });
     }
 
     #[test]

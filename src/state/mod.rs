@@ -17,6 +17,8 @@
 pub mod journal;
 pub mod progress;
 
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -45,11 +47,47 @@ pub fn container(state: &Path, name: &str) -> PathBuf {
     state.join("containers").join(name)
 }
 
-/// Makes a directory below the state directory, for the owner alone.
-pub fn make_private(path: &Path) -> Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(|cause| {
+/// How often a directory is made again that another cutaway has taken away.
+const PATIENCE: usize = 50;
+
+/// Makes a directory below the state directory, for the owner alone. Returns what was missing and is made, the outermost
+/// first.
+pub fn make_private(path: &Path) -> Result<Vec<PathBuf>> {
+    // Each directory that is missing takes one attempt in vain.
+    let (mut made, mut patience) = (Vec::new(), PATIENCE + path.components().count());
+    make(path, &mut made, &mut patience).map(|()| made).map_err(|cause| {
         Error::io(format!("cannot make the directory {}", path.display()), &cause)
             .remedy("name another place with --state DIR")
     })
+}
+
+/// A cutaway that has made the state directory takes it away again at its end, if it is empty ([`give_back`]). So the
+/// directory in which another one is to be made may vanish at any moment, until there is something in it.
+fn make(path: &Path, made: &mut Vec<PathBuf>, patience: &mut usize) -> io::Result<()> {
+    loop {
+        match std::fs::DirBuilder::new().mode(0o700).create(path) {
+            Ok(()) => {
+                made.push(path.to_owned());
+                return Ok(());
+            }
+            Err(cause) if cause.kind() == ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+            Err(cause) if cause.kind() == ErrorKind::NotFound && *patience > 0 => {
+                *patience -= 1;
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+                make(parent.ok_or(cause)?, made, patience)?;
+            }
+            Err(cause) => return Err(cause),
+        }
+    }
+}
+
+/// Takes away what [`make_private`] has made, as far as it is empty: what has something in it belongs to whoever put it
+/// there.
+pub fn give_back(made: &[PathBuf]) {
+    for path in made.iter().rev() {
+        match std::fs::remove_dir(path) {
+            Err(cause) if cause.kind() != ErrorKind::NotFound => return,
+            _ => {}
+        }
+    }
 }

@@ -164,6 +164,9 @@ fn plan(wanted: &Wanted) -> Plan {
     let mut plan = Plan::new(format!("ns pin {kind} {}", pin.name));
     plan.needs = vec!["CAP_SYS_ADMIN"];
     plan.notes.push("what this makes is meant to stay: cutaway ns unpin takes it away".to_owned());
+    // With a name it has its journal from the beginning, which keeps the state directory from being taken away by one that
+    // has made it while this one looked.
+    plan.name = Some(format!("pin-{}", std::process::id()));
     plan.stays = Some(pin.journal.clone());
     plan.steps.extend(folders(pin));
     plan.steps.push(file(pin));

@@ -15,7 +15,20 @@ pub fn private_dir(dir: &Path) -> Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|cause| write_failed(dir, &cause))
+    patiently(|| DirBuilder::new().recursive(true).mode(0o700).create(dir))
+        .map_err(|cause| write_failed(dir, &cause))
+}
+
+/// Tries again when a directory has vanished: whoever has made the state directory, and nothing in it, takes it away
+/// again. It stays as soon as there is something in it.
+pub fn patiently<T>(mut attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    for _ in 0..50 {
+        match attempt() {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    attempt()
 }
 
 /// A temporary name in the store that no other writer uses.

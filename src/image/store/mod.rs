@@ -26,8 +26,9 @@ mod load;
 mod lock;
 mod record;
 
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -322,8 +323,13 @@ impl Store {
     /// Makes the directories where they are missing. Everything is for this user only: the
     /// trees contain setuid programs and device files that other users of the host must not reach.
     fn prepare(&self) -> Result<()> {
-        durable::private_dir(&self.root)?;
-        let owner = self.root.metadata().map_err(|cause| write_failed(&self.root, &cause))?.uid();
+        let owner = durable::patiently(|| {
+            if !self.root.is_dir() {
+                DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
+            }
+            self.root.metadata()
+        });
+        let owner = owner.map_err(|cause| write_failed(&self.root, &cause))?.uid();
         let user = rustix::process::geteuid().as_raw();
         if owner != user {
             return Err(Error::new(format!("the store at {} belongs to user {owner}", self.root.display()))
