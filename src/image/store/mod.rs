@@ -324,7 +324,9 @@ impl Store {
     /// trees contain setuid programs and device files that other users of the host must not reach.
     fn prepare(&self) -> Result<()> {
         let owner = durable::patiently(|| {
-            DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
+            if !self.root.is_dir() {
+                DirBuilder::new().recursive(true).mode(0o700).create(&self.root)?;
+            }
             self.root.metadata()
         });
         let owner = owner.map_err(|cause| write_failed(&self.root, &cause))?.uid();
