@@ -14,7 +14,7 @@ root=$PWD
 
 # Programs of Debian that the commands of these chapters are, in place of busybox's. The demo image is made of them, too:
 # the fewer there are, the sooner it is made.
-programs='sh:dash cat echo grep hostname id ls mount pgrep sleep timeout touch true umount unshare'
+programs='sh:dash cat echo grep head hostname id ls mknod mount pgrep sleep stat timeout touch true umount unshare wc'
 
 chapters=${CUTAWAY_CHAPTER:-}
 layouts=$({ echo v2; sed -n 's/^```console,//p' chapters/*.md; } | tr ',' '\n' | grep -xE 'v1|v2|hybrid' | sort -u)
