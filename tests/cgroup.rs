@@ -158,6 +158,32 @@ fn killed_in_the_middle_it_takes_its_processes_with_it_and_cleanup_the_groups() 
     }
 }
 
+/// What the freezer of version 1 holds does not die, not even by SIGKILL.
+#[test]
+fn stopped_while_a_group_is_frozen_it_thaws_it_first() {
+    let Some(bed) = bed() else { return };
+    for signal in [nix::sys::signal::Signal::SIGTERM, nix::sys::signal::Signal::SIGINT] {
+        let running = bed.cutaway(line("freeze", &[])).global("--color=never").start();
+        let name = format!("cutaway-cgroup-{}", running.pid());
+        let frozen = || {
+            let groups = group_trees().into_iter().map(|tree| tree.join(&name));
+            let read = |group: &Path, file| std::fs::read_to_string(group.join(file)).unwrap_or_default();
+            groups.into_iter().any(|group| {
+                read(&group, "freezer.state").trim() == "FROZEN"
+                    || read(&group, "cgroup.events").contains("frozen 1")
+            })
+        };
+        wait_for(frozen, "a frozen group");
+        running.signal(signal);
+        let begun = Instant::now();
+        let done = running.done();
+        assert!(begun.elapsed() < Duration::from_secs(20), "{}", done.stderr);
+        assert_eq!(done.code, 128 + signal as i32, "{}", done.stderr);
+        assert!(done.stderr.contains("Nothing is left behind"), "{}", done.stderr);
+        assert!(!groups().iter().any(|group| group.ends_with(&name)), "{}", done.stderr);
+    }
+}
+
 fn wait_for(done: impl Fn() -> bool, what: &str) {
     let begun = Instant::now();
     while !done() {

@@ -4,6 +4,7 @@
 //! (a signal passed on, the end of a process) is told as an event.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -11,7 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
 use crate::error::{Error, exit};
-use crate::plan::{Call, Undo, Wait};
+use crate::plan::{Bulk, Call, Undo, Wait, calls};
 use crate::report::event::Event;
 use crate::sys::flags::Signal;
 use crate::sys::process::Processes;
@@ -380,6 +381,9 @@ impl<K: Processes + 'static> Engine<K> {
 
     /// Kills the children that are still alive, and collects them.
     pub(super) fn end_children(&mut self) {
+        if self.children.iter().any(|child| !child.reaped) {
+            self.thaw();
+        }
         for index in 0..self.children.len() {
             let (pid, reaped) = (self.children[index].pid, self.children[index].reaped);
             if !reaped {
@@ -389,6 +393,25 @@ impl<K: Processes + 'static> Engine<K> {
                 let status = self.status;
                 self.collect(index);
                 self.status = status;
+            }
+        }
+    }
+}
+
+impl<K: Processes + 'static> Engine<K> {
+    /// Lets the groups go on that were made here and are frozen. What the freezer of version 1 holds does not die
+    /// (freezer-subsystem.rst), and whoever waited for its end would wait for ever.
+    fn thaw(&mut self) {
+        let groups = self.done.iter().flat_map(|(_, undo)| undo).filter_map(|undo| match undo {
+            Undo::Bulk(Bulk::EmptyGroup { path }) => Some(path.join("freezer.state")),
+            _ => None,
+        });
+        let is_held =
+            |file: &PathBuf| std::fs::read_to_string(file).is_ok_and(|state| state.trim() != "THAWED");
+        for file in groups.filter(is_held).collect::<Vec<_>>() {
+            for call in calls::write(&file, "THAWED") {
+                // If it is refused, what is in there does not die, and the undo says so.
+                let _ = self.call("undo", &call, true);
             }
         }
     }

@@ -480,12 +480,14 @@ fn shortened(why: &str, width: usize) -> &str {
     &why[..end]
 }
 
-/// `whiteouts` becomes `whiteout`, `entries` becomes `entry`.
+/// `whiteouts` becomes `whiteout`, `entries` becomes `entry`, `processes` becomes `process`.
 fn singular(plural: &str) -> String {
-    match plural.strip_suffix("ies") {
-        Some(stem) => format!("{stem}y"),
-        None => plural.strip_suffix('s').unwrap_or(plural).to_owned(),
+    if let Some(stem) = plural.strip_suffix("ies") {
+        return format!("{stem}y");
     }
+    let stem = plural.strip_suffix('s').unwrap_or(plural);
+    let stem = if stem.ends_with("sse") { &stem[..stem.len() - 1] } else { stem };
+    stem.to_owned()
 }
 
 /// `118 MB, 2,801 files in 0.4 s; 3,412 calls: openat 1,200, write 900`.
