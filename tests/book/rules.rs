@@ -113,7 +113,7 @@ impl Seen {
         while let Some(at) = rest.find(MIDDLE) {
             let (before, after) = (&rest[..at], &rest[at + MIDDLE.len()..]);
             let start =
-                before.rfind(|letter: char| !letter.is_ascii_digit() && letter != ':').map_or(0, |at| at + 1);
+                before.trim_end_matches(|letter: char| letter.is_ascii_digit() || letter == ':').len();
             let end = after.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(after.len());
             let (device, inode) = (&before[start..], &after[..end]);
             out.push_str(&before[..start]);
