@@ -171,3 +171,29 @@ pub const ALL: &[Concept] = &[
     cleanup::CONCEPT,
     book::CONCEPT,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at commands that are listed below each other in a terminal of 80 columns.
+    fn look(commands: &[clap::Command], faults: &mut Vec<String>) {
+        let width = commands.iter().map(|command| command.get_name().len()).max().unwrap_or(0);
+        for command in commands {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            let phrase = !about.is_empty() && !about.contains(". ") && !about.ends_with('.');
+            if !phrase || 2 + width + 2 + about.chars().count() > 80 {
+                faults.push(format!("{}: {about:?}", command.get_name()));
+            }
+            look(&command.get_subcommands().cloned().collect::<Vec<_>>(), faults);
+        }
+    }
+
+    /// A struct of arguments brings its comment along, which is no description of a command.
+    #[test]
+    fn every_command_is_described_in_one_phrase() {
+        let mut faults = Vec::new();
+        look(&ALL.iter().map(|concept| (concept.command)()).collect::<Vec<_>>(), &mut faults);
+        assert!(faults.is_empty(), "{faults:#?}");
+    }
+}

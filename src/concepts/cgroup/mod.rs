@@ -87,7 +87,7 @@ const LESSONS: &[Lesson] = &[
     },
     Lesson {
         name: "devices",
-        about: "Which device nodes may be opened and made: rules, or a program for the kernel",
+        about: "Devices that may be opened and made, by rules or by a program",
         limit: None,
         plan: devices::plan,
     },

@@ -32,10 +32,14 @@ pub fn command() -> clap::Command {
         .last(true)
         .required(true)
         .value_parser(clap::value_parser!(OsString));
-    LimitArgs::augment_args(
-        clap::Command::new("run").about("Run a command in groups of its own, with an account at the end"),
-    )
-    .arg(words)
+    // Said after the arguments, which bring words of their own.
+    LimitArgs::augment_args(clap::Command::new("run"))
+        .about("Run a command in groups of its own, with an account at the end")
+        .long_about(
+            "Runs a command in groups of its own, with limits and without a container around it. At its end it is told \
+             what was used: the peak of memory, processor time, how long it was held back, and who was killed.",
+        )
+        .arg(words)
 }
 
 /// The plan.

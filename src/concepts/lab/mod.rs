@@ -58,7 +58,7 @@ enum Verb {
         #[arg(value_name = "N")]
         lab: String,
     },
-    /// End what works there, remove what was made, and make sure that nothing is left
+    /// End what works there, and remove what was made
     Reset {
         /// The number of the lab (default: the one that was started last)
         #[arg(value_name = "N")]

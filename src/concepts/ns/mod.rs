@@ -185,7 +185,7 @@ fn command() -> clap::Command {
     let room =
         |kind: &Kind| clap::Command::new(kind.name).about(kind.about).arg(command.clone()).arg(with.clone());
     clap::Command::new("ns")
-        .about("Look at one kind of namespace; list, enter and keep those of the machine")
+        .about("Look at one kind of namespace; list, enter, keep the machine's")
         .long_about(
             "Makes a namespace of one kind for real, tells every call, and shows what it isolates and what it \
              does not, from both sides. As an ordinary user this happens in a user namespace. The other commands \

@@ -65,7 +65,7 @@ struct OverlayArgs {
 
 fn command() -> clap::Command {
     OverlayArgs::augment_args(clap::Command::new("overlay"))
-        .about("Stack directories, and see what each change leaves in the writable one")
+        .about("Stack directories, and see what each change leaves in the top one")
         .long_about(
             "Mounts an overlay for real and plays with it: reading, making, changing, deleting and renaming, with \
              lower, upper and merged side by side before and after each. Without IMAGE and --lower a small lower \
