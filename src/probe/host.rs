@@ -63,6 +63,7 @@ pub struct Host {
     pub capabilities: CapSet,
     /// The kernel's release, major and minor: (6, 1).
     pub kernel: (u32, u32),
+    nested: OnceCell<bool>,
     mounts: OnceCell<Vec<Mount>>,
     cgroups: OnceCell<Cgroups>,
     overlay: OnceCell<bool>,
@@ -92,7 +93,7 @@ impl Host {
     /// capabilities hold in a user namespace only.
     #[must_use]
     pub fn is_privileged(&self) -> bool {
-        self.capabilities.has(Capability::CAP_SYS_ADMIN) && !in_user_namespace()
+        self.capabilities.has(Capability::CAP_SYS_ADMIN) && !*self.nested.get_or_init(in_user_namespace)
     }
 
     /// Whether the kernel is at least this release.
