@@ -33,7 +33,10 @@ strip -o target/vm/cutaway "$built"
 strip -o target/vm/book "$test"
 case $built in /*) ;; *) built=$root/$built ;; esac
 
-set -- -p target/vm/book:/work/book -p "target/vm/cutaway:$(realpath "$built")" -f "chapters:$root/chapters" \
+# What has to lie under the same paths as here is put there by reader.sh: on some of them (/tmp) something is mounted when
+# the machine comes up.
+set -- -p target/vm/book:/work/book -p "target/vm/cutaway:/work/brought$(realpath "$built")" \
+    -f "chapters:/work/brought$root/chapters" \
     -f tests/vm/reader.sh -f /etc/ld.so.conf:/etc/ld.so.conf -f /etc/ld.so.conf.d:/etc/ld.so.conf.d
 set -- "$@" -p "$(realpath "$(which dash)"):/bin/sh"
 for pair in $programs; do

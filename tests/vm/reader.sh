@@ -6,6 +6,7 @@
 # that were written anew.
 root=$1
 
+cp -a /work/brought/. /
 hostname laptop
 # Where the processor is emulated, a `sleep 1` is over before what it waits for has begun.
 export CUTAWAY_SLOW=3
