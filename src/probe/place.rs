@@ -31,6 +31,11 @@ impl Cgroups {
     /// too, and the other way round.
     #[must_use]
     pub fn place(&self, controller: &str, privileged: bool) -> Place {
+        // A group of version 1 may be delegated; its rules are for CAP_SYS_ADMIN of the host all the same
+        // (devcgroup_update_access).
+        if controller == "devices" && !privileged {
+            return Place::Nowhere("rules for devices: only root of the host sets them".to_owned());
+        }
         if let Some(v1) = self.v1(controller) {
             return match (privileged && v1.writable, &v1.own, v1.delegated) {
                 (true, ..) => Place::V1(v1.mount.clone()),
@@ -44,7 +49,7 @@ impl Cgroups {
         // Every group of version 2 can be frozen, and have programs decide for it: there these are no controllers.
         match controller {
             "freezer" => return self.place_bare(privileged),
-            "devices" => return self.place_for_programs(privileged),
+            "devices" => return self.place_for_programs(),
             _ => {}
         }
         match &self.v2 {
@@ -71,12 +76,9 @@ impl Cgroups {
 impl Cgroups {
     /// Where a group can be made that a program decides about. Only root of the host loads such programs, and the
     /// kernel must have been built for them: asked about the topmost group, it says so.
-    fn place_for_programs(&self, privileged: bool) -> Place {
+    fn place_for_programs(&self) -> Place {
         let nowhere = |why: &str| Place::Nowhere(format!("rules for devices: {why}"));
-        if !privileged {
-            return nowhere("only root of the host sets them");
-        }
-        let place = self.place_bare(privileged);
+        let place = self.place_bare(true);
         let Place::V2 { parent, .. } = &place else { return place };
         let asked = std::fs::File::open(parent).map(|group| loaded::device_programs(group.as_fd()));
         match asked {
@@ -153,5 +155,20 @@ mod tests {
         assert_eq!(all.place("memory", false), Place::V1("/cg/memory/session".into()));
         let Place::Nowhere(why) = all.place("io", true) else { panic!("found a place") };
         assert!(why.contains("io"), "{why}");
+    }
+
+    #[test]
+    fn rules_for_devices_are_not_delegated_with_the_group() {
+        let devices = V1 {
+            controller: "devices".into(),
+            mount: "/cg/devices".into(),
+            own: Some("/cg/devices/session".into()),
+            writable: true,
+            delegated: true,
+        };
+        let all = cgroups(vec![devices], None);
+        assert_eq!(all.place("devices", true), Place::V1("/cg/devices".into()));
+        let Place::Nowhere(why) = all.place("devices", false) else { panic!("found a place") };
+        assert!(why.contains("root of the host"), "{why}");
     }
 }
