@@ -26,7 +26,13 @@ grep -q ' cgroup2 ' /proc/mounts && here=v2
 grep -q ' cgroup ' /proc/mounts && { [ $here = v2 ] && here=hybrid || here=v1; }
 
 # ---- what is brought ----------------------------------------------------------------------------------------------
-test=$(cargo test --test book --no-run 2>&1 | tee /dev/stderr | sed -n 's|.*Executable tests/book.rs (\(.*\))$|\1|p')
+# Said again, and not by way of /dev/stderr: to open that anew would empty the file that it may be.
+said=$(cargo test --test book --no-run 2>&1) || {
+    echo "$said" >&2
+    exit 1
+}
+echo "$said" >&2
+test=$(echo "$said" | sed -n 's|.*Executable tests/book.rs (\(.*\))$|\1|p')
 built=$(dirname "$test")/../cutaway
 mkdir -p target/vm
 strip -o target/vm/cutaway "$built"
