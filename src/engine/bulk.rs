@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
@@ -197,10 +197,15 @@ fn empty_group(path: &Path) -> Result<Summary> {
     }
 }
 
+/// The file that thaws a group, where the freezer of version 1 holds it.
+pub(super) fn held(group: &Path) -> Option<PathBuf> {
+    let file = group.join("freezer.state");
+    std::fs::read_to_string(&file).is_ok_and(|state| state.trim() != "THAWED").then_some(file)
+}
+
 /// A process that the freezer of version 1 holds does not die before it is thawed.
 fn thaw(path: &Path, summary: &mut Summary) {
-    let file = path.join("freezer.state");
-    if std::fs::read_to_string(&file).is_ok_and(|state| state.trim() != "THAWED")
+    if let Some(file) = held(path)
         && let Ok(mut open) = std::fs::OpenOptions::new().write(true).open(&file)
     {
         *summary.calls.entry("write".to_owned()).or_default() += 1;

@@ -4,7 +4,6 @@
 //! (a signal passed on, the end of a process) is told as an event.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
-use std::path::PathBuf;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
@@ -18,7 +17,7 @@ use crate::sys::flags::Signal;
 use crate::sys::process::Processes;
 use crate::sys::{Errno, Syscall, Value};
 
-use super::{Engine, Flow, Stop};
+use super::{Engine, Flow, Stop, bulk};
 
 mod terminal;
 
@@ -403,12 +402,10 @@ impl<K: Processes + 'static> Engine<K> {
     /// (freezer-subsystem.rst), and whoever waited for its end would wait for ever.
     fn thaw(&mut self) {
         let groups = self.done.iter().flat_map(|(_, undo)| undo).filter_map(|undo| match undo {
-            Undo::Bulk(Bulk::EmptyGroup { path }) => Some(path.join("freezer.state")),
+            Undo::Bulk(Bulk::EmptyGroup { path }) => bulk::held(path),
             _ => None,
         });
-        let is_held =
-            |file: &PathBuf| std::fs::read_to_string(file).is_ok_and(|state| state.trim() != "THAWED");
-        for file in groups.filter(is_held).collect::<Vec<_>>() {
+        for file in groups.collect::<Vec<_>>() {
             for call in calls::write(&file, "THAWED") {
                 // If it is refused, what is in there does not die, and the undo says so.
                 let _ = self.call("undo", &call, true);

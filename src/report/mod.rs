@@ -10,6 +10,8 @@ pub mod gauge;
 pub mod keeper;
 mod lanes;
 pub mod narrator;
+#[cfg(test)]
+mod page;
 pub mod picture;
 pub mod readings;
 pub mod recorder;

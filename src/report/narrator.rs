@@ -536,27 +536,11 @@ fn plain_width(line: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-    use std::rc::Rc;
-
     use serde_json::json;
 
     use super::*;
     use crate::error::Error;
-
-    /// What a narrator wrote, readable after it has gone.
-    #[derive(Clone, Default)]
-    struct Page(Rc<RefCell<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.borrow_mut().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::report::page::Page;
 
     fn told_with(style: Style, verbose: bool, events: &[Event]) -> String {
         let page = Page::default();

@@ -103,19 +103,7 @@ mod tests {
     use super::*;
     use crate::probe::meter::Unit;
     use crate::report::event::Scale;
-
-    #[derive(Clone, Default)]
-    struct Page(Rc<RefCell<Vec<u8>>>);
-
-    impl Write for Page {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.borrow_mut().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+    use crate::report::page::Page;
 
     fn events(count: u64) -> Vec<Event> {
         let (step, actor) = ("1".to_owned(), "parent".to_owned());

@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches};
 use serde_json::{Value as Json, json};
 
 use super::sheet::Sheet;
+use super::stat::subject::{groups_at, no_group};
 use crate::concepts::{Context, Stage};
 use crate::error::{Error, Result};
 use crate::probe::limits::{self, Limit};
@@ -49,7 +50,7 @@ pub fn stage(matches: &ArgMatches, context: &Context) -> Result<Stage> {
     let depth = matches.get_one::<u32>("depth").copied().unwrap_or(3);
     let mut trees = match matches.get_one::<PathBuf>("path") {
         None => seat::trees(context.here.mounts()),
-        Some(path) => from(path, context)?,
+        Some(path) => groups_at(path, context)?.ok_or_else(|| no_group(path))?,
     };
     if let Some(wanted) = matches.get_one::<String>("controller") {
         trees.retain(|tree| tree.controllers.iter().any(|name| name == wanted));
@@ -78,18 +79,6 @@ pub fn stage(matches: &ArgMatches, context: &Context) -> Result<Stage> {
         draw(&look(&tree.directory, tree, depth), "", "", context, &mut sheet);
     }
     Ok(Stage::Report(sheet.text))
-}
-
-fn from(path: &Path, context: &Context) -> Result<Vec<Seat>> {
-    let real = path
-        .canonicalize()
-        .map_err(|cause| Error::io(format!("cannot look at the group {}", path.display()), &cause))?;
-    let found = seat::of_directory(&real, context.here.mounts());
-    if found.is_empty() || !real.is_dir() {
-        return Err(Error::new(format!("{} is no group", path.display()))
-            .rule("a group is a directory below a mounted cgroup file system"));
-    }
-    Ok(found)
 }
 
 fn look(group: &Path, tree: &Seat, depth: u32) -> Node {

@@ -31,7 +31,7 @@ const LINKS: [(&str, &str); 6] = [
 ];
 
 /// Directories of /dev that file systems of their own are mounted on.
-const FOLDERS: [&str; 3] = ["/dev/pts", "/dev/shm", "/dev/mqueue"];
+pub const FOLDERS: [&str; 3] = ["/dev/pts", "/dev/shm", "/dev/mqueue"];
 
 /// A device of the host that was asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]

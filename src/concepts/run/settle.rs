@@ -143,7 +143,7 @@ impl Settled {
         overlay.check()?;
         let way = Way::choose(&overlay, here);
         let mut limits = Limits::settle(&args.limits)?;
-        let devices = device::settle(args, rootless)?;
+        let devices = device::settle(args, &view, rootless)?;
         limits.devices = device::rules(args, &devices, context)?;
         limits::refuse_impossible(&limits, &args.limits, context)?;
         Ok(Self {

@@ -76,16 +76,25 @@ fn process(pid: &str, title: String, context: &Context) -> Result<Subject> {
     Ok(Subject { title, seats })
 }
 
-fn directory(path: &Path, context: &Context) -> Result<Subject> {
+/// The groups of a directory; none where it is no group.
+pub fn groups_at(path: &Path, context: &Context) -> Result<Option<Vec<Seat>>> {
     let real = path
         .canonicalize()
         .map_err(|cause| Error::io(format!("cannot look at the group {}", path.display()), &cause))?;
     let seats = seat::of_directory(&real, context.here.mounts());
-    if seats.is_empty() || !real.is_dir() {
-        return Err(Error::new(format!("{} is no group", path.display()))
-            .rule("a group is a directory below a mounted cgroup file system")
-            .remedy("`cutaway cgroup tree` lists the groups"));
-    }
+    Ok((!seats.is_empty() && real.is_dir()).then_some(seats))
+}
+
+/// What is said of a directory that is no group.
+#[must_use]
+pub fn no_group(path: &Path) -> Error {
+    Error::new(format!("{} is no group", path.display()))
+        .rule("a group is a directory below a mounted cgroup file system")
+}
+
+fn directory(path: &Path, context: &Context) -> Result<Subject> {
+    let remedy = "`cutaway cgroup tree` lists the groups";
+    let seats = groups_at(path, context)?.ok_or_else(|| no_group(path).remedy(remedy))?;
     Ok(Subject { title: format!("group {}", path.display()), seats })
 }
 

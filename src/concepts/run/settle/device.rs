@@ -5,20 +5,22 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
+use super::volume::missing_parts;
 use crate::concepts::Context;
 use crate::concepts::common::amount;
 use crate::concepts::common::devices::{self, Kind, Rule};
 use crate::concepts::run::args::RunArgs;
 use crate::concepts::run::furnish::{self, Device};
 use crate::error::{Error, Result};
+use crate::image::merged::MergedView;
 use crate::probe::Place;
 use crate::sys::syscall::Node;
 
 /// The devices of the command line.
-pub fn settle(args: &RunArgs, rootless: bool) -> Result<Vec<Device>> {
+pub fn settle(args: &RunArgs, view: &MergedView, rootless: bool) -> Result<Vec<Device>> {
     let mut all: Vec<Device> = Vec::new();
     for typed in &args.devices {
-        let device = device(typed, rootless)?;
+        let device = device(typed, view, rootless)?;
         if all.iter().any(|other| other.inside == device.inside) {
             return Err(refuse(typed, "another device has that path already"));
         }
@@ -34,7 +36,7 @@ fn refuse(typed: &OsStr, rule: impl Into<crate::error::Text>) -> Error {
         .chapter("28")
 }
 
-fn device(typed: &OsString, rootless: bool) -> Result<Device> {
+fn device(typed: &OsString, view: &MergedView, rootless: bool) -> Result<Device> {
     let parts: Vec<&OsStr> = typed.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes).collect();
     let (source, inside, letters) = match parts.as_slice() {
         [source] => (source, source, None),
@@ -77,9 +79,7 @@ fn device(typed: &OsString, rootless: bool) -> Result<Device> {
     };
     let inside = check_inside(typed, Path::new(inside))?;
     let rule = Rule { kind, major: Some(major), minor: Some(minor), access };
-    let folders = inside.ancestors().skip(1).take_while(|above| *above != Path::new("/dev"));
-    let mut folders: Vec<PathBuf> = folders.map(Path::to_path_buf).collect();
-    folders.reverse();
+    let folders = missing_parts(inside.parent().unwrap_or(&inside), view)?;
     Ok(Device {
         source,
         folders,

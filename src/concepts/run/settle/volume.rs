@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use crate::concepts::run::args::RunArgs;
+use crate::concepts::run::furnish::FOLDERS;
 use crate::concepts::run::volumes::{Place, Tmpfs, Volume};
 use crate::error::{Error, Result};
 use crate::image::merged::MergedView;
@@ -92,10 +93,9 @@ fn places(target: &Path, is_file: bool, view: &MergedView) -> Result<Vec<Place>>
 /// The part of a path that the image lacks, outermost first.
 pub fn missing_parts(path: &Path, view: &MergedView) -> Result<Vec<PathBuf>> {
     // /dev is a file system of the container's own, whose content is known.
-    const MADE: [&str; 4] = ["/dev", "/dev/shm", "/dev/pts", "/dev/mqueue"];
     let mut missing = Vec::new();
     for ancestor in path.ancestors() {
-        let known = MADE.iter().any(|made| ancestor == Path::new(made));
+        let known = ["/dev"].iter().chain(&FOLDERS).any(|made| ancestor == Path::new(made));
         let hidden = ancestor.starts_with("/dev") && !known;
         if ancestor == Path::new("/") || known || (!hidden && view.lookup(ancestor)?.is_some()) {
             break;
